@@ -1,0 +1,102 @@
+package atoll
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Namespace is a dispatch namespace.
+type Namespace struct {
+	ID       string // UUID
+	Account  AccountID
+	Name     NamespaceName
+	Trusted  bool // trusted_workers: its Workers see request.cf and caches.default
+	Scripts  int64
+	Created  time.Time
+	Modified time.Time
+}
+
+// Script is a script as a whole; what runs is its active Version.
+type Script struct {
+	Ref              ScriptRef
+	Tag              string // 32 hex digits, fixed at the first upload
+	Tags             []string
+	Logpush          bool
+	Observability    json.RawMessage // as sent; nil where never sent
+	TailConsumers    json.RawMessage
+	MigrationTag     string
+	LastDeployedFrom string // "api", "wrangler" or "dash"
+	Created          time.Time
+	Modified         time.Time
+	Active           VersionID // deployed at 100%
+	Version          *Version  // the active version; nil in lists that do not load it
+}
+
+// Version is one immutable upload of a script: its modules, bindings and settings.
+type Version struct {
+	ID                 VersionID
+	Number             int // 1, 2, 3 ... in its script
+	Created            time.Time
+	Source             string            // "api", "wrangler" or "dash"
+	Annotations        map[string]string // "workers/message", "workers/tag", "workers/triggered_by"
+	MainModule         string            // the entry of an ES module Worker; empty for service-worker syntax
+	BodyPart           string            // the entry of a service-worker script; empty for ES modules
+	Modules            []Module
+	CompatibilityDate  string // YYYY-MM-DD
+	CompatibilityFlags []string
+	Bindings           []Binding
+	Limits             Limits
+	Placement          json.RawMessage
+	UsageModel         string
+	Migrations         json.RawMessage
+	Extra              map[string]json.RawMessage // metadata fields this node does not know, kept and returned
+	Etag               string                     // hex of the content's hash
+	Handlers           []string                   // of the default export: "fetch", "scheduled", ...
+	NamedHandlers      []NamedHandlers            // of the other exports
+	StartupMs          int64
+}
+
+// Limits are what a script's own configuration bounds; zero means not set.
+type Limits struct {
+	CPUMs       int64 `json:"cpu_ms,omitempty"`
+	SubRequests int64 `json:"subrequests,omitempty"`
+}
+
+// NamedHandlers is a named export and the events it handles.
+type NamedHandlers struct {
+	Name     string   `json:"name"`
+	Handlers []string `json:"handlers"`
+}
+
+// ModuleType says how workerd loads a module.
+type ModuleType string
+
+// The module types of an upload.
+const (
+	ESModule  ModuleType = "esm"
+	CommonJS  ModuleType = "commonjs"
+	Text      ModuleType = "text"
+	Data      ModuleType = "data"
+	JSON      ModuleType = "json"
+	Wasm      ModuleType = "wasm"
+	SourceMap ModuleType = "sourcemap" // stored, never loaded
+)
+
+// Module is one file of a version. Its bytes are in the blob store under Hash.
+type Module struct {
+	Name        string     `json:"name"`
+	Type        ModuleType `json:"type"`
+	ContentType string     `json:"content_type"` // as uploaded
+	Hash        string     `json:"hash"`         // SHA-256, hex
+	Size        int64      `json:"size"`
+}
+
+// Binding is one name in a Worker's env. Fields holds the whole object as the API returns it (with name and type,
+// without secret values); Secret holds the value of a secret_text or the key material of a secret_key, and is encrypted
+// at rest.
+type Binding struct {
+	Name   string
+	Type   string // "plain_text", "kv_namespace", ...
+	Fields json.RawMessage
+	Secret []byte
+}
