@@ -55,17 +55,17 @@ type Versions struct {
 
 // Deployment says which version of a script serves from CreatedOn.
 type Deployment struct {
-	ID          string            `json:"id"`
-	Source      string            `json:"source"`
-	Strategy    string            `json:"strategy"`
-	AuthorEmail string            `json:"author_email"`
-	Annotations map[string]string `json:"annotations"`
-	CreatedOn   Time              `json:"created_on"`
-	Versions    []VersionShare    `json:"versions"`
+	ID          string              `json:"id"`
+	Source      string              `json:"source"`
+	Strategy    string              `json:"strategy"`
+	AuthorEmail string              `json:"author_email"`
+	Annotations map[string]string   `json:"annotations"`
+	CreatedOn   Time                `json:"created_on"`
+	Versions    []DeploymentVersion `json:"versions"`
 }
 
-// VersionShare is a version's share of the requests, in percent.
-type VersionShare struct {
+// DeploymentVersion is a version's share of the requests, in percent.
+type DeploymentVersion struct {
 	VersionID  string  `json:"version_id"`
 	Percentage float64 `json:"percentage"`
 }
@@ -75,9 +75,9 @@ type Deployments struct {
 	Deployments []Deployment `json:"deployments"`
 }
 
-// NewDeployment asks to deploy a version: POST .../deployments.
-type NewDeployment struct {
-	Strategy    string             `json:"strategy"`
-	Versions    []VersionShare     `json:"versions"`
-	Annotations map[string]*string `json:"annotations,omitempty"`
+// DeploymentRequest asks to deploy a version: POST .../deployments. wrangler sends null for an annotation without a value.
+type DeploymentRequest struct {
+	Strategy    string              `json:"strategy"`
+	Versions    []DeploymentVersion `json:"versions"`
+	Annotations map[string]*string  `json:"annotations,omitempty"`
 }

@@ -91,15 +91,3 @@ type ScriptSettings struct {
 	Observability json.RawMessage `json:"observability,omitempty"`
 	TailConsumers json.RawMessage `json:"tail_consumers"`
 }
-
-// Secret is a secret as the API shows it: never with its value.
-type Secret struct {
-	Name string `json:"name"`
-	Type string `json:"type"`
-}
-
-// SecretsBulk changes many secrets at once (PATCH .../secrets-bulk, a JSON merge patch as in RFC 7396): null deletes, an
-// object sets, an absent name stays.
-type SecretsBulk struct {
-	Secrets map[string]json.RawMessage `json:"secrets"`
-}

@@ -34,40 +34,15 @@ type AccountSettings struct {
 
 // Membership is a user's part in an account.
 type Membership struct {
-	ID                 string     `json:"id"`
-	Status             string     `json:"status"` // "accepted"
-	Account            AccountRef `json:"account"`
-	Roles              []string   `json:"roles"`
-	APIAccessEnabled   bool       `json:"api_access_enabled"`
+	ID               string     `json:"id"`
+	Status           string     `json:"status"` // "accepted"
+	Account          AccountRef `json:"account"`
+	Roles            []string   `json:"roles"`
+	APIAccessEnabled bool       `json:"api_access_enabled"`
 }
 
 // AccountRef names an account inside another object.
 type AccountRef struct {
 	ID   string `json:"id"`
 	Name string `json:"name"`
-}
-
-// Token is an API token. Value is there only in the answer to its creation.
-type Token struct {
-	ID        string     `json:"id"`
-	Name      string     `json:"name"`
-	Status    string     `json:"status"` // "active" or "expired"
-	Scope     TokenScope `json:"scope"`
-	IssuedOn  Time       `json:"issued_on"`
-	ExpiresOn *Time      `json:"expires_on,omitempty"`
-	Value     string     `json:"value,omitempty"`
-}
-
-// TokenScope says what a token may do: Access is "read" or "write" (which includes reading), in the whole account or, where
-// Namespace is set, in that dispatch namespace alone. It is Atoll's own; Cloudflare's policies are finer.
-type TokenScope struct {
-	Access    string `json:"access"`
-	Namespace string `json:"namespace,omitempty"`
-}
-
-// NewToken asks for a token.
-type NewToken struct {
-	Name      string     `json:"name"`
-	Scope     TokenScope `json:"scope"`
-	ExpiresOn *Time      `json:"expires_on,omitempty"`
 }
