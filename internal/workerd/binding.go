@@ -195,7 +195,7 @@ func (v Hyperdrive) encode(o object) {
 	o.text(5, v.Scheme)
 }
 
-// WorkerLoader loads Workers from code at run time.
+// WorkerLoader loads Workers from code at run time. It needs workerd's --experimental.
 type WorkerLoader struct {
 	ID string // shared by bindings with the same one; empty: not shared
 }
@@ -205,7 +205,7 @@ func (WorkerLoader) binding() uint16 { return 20 }
 // Pointers of the binding: id 1.
 func (v WorkerLoader) encode(o object) { o.text(1, v.ID) }
 
-// UnsafeEval lets a Worker compile code from strings.
+// UnsafeEval lets a Worker compile code from strings. It needs workerd's --experimental.
 type UnsafeEval struct{}
 
 func (UnsafeEval) binding() uint16 { return 17 }

@@ -27,7 +27,7 @@ type Config struct {
 	Logging    Logging
 }
 
-// Encode returns cfg as a binary Cap'n Proto message. It fails where a part is missing, where a text holds a NUL byte,
+// Encode returns cfg as a binary Cap'n Proto message. It fails where a part is missing, where a name holds a NUL byte,
 // and where a part is too large for the format. cfg must not change meanwhile.
 func Encode(cfg Config) ([]byte, error) { return build(configLayout, cfg.encode) }
 
@@ -173,7 +173,7 @@ func (d Disk) encode(o object) {
 
 // HTTPOptions says how HTTP is spoken on a socket or to an external server. Empty texts turn an option off.
 type HTTPOptions struct {
-	Proxy                 bool   // the request line carries an absolute URL, as to a forward proxy
+	Proxy                 bool   // the request line carries an absolute URL, and workerd sends no Host header, which net/http refuses
 	ForwardedProtoHeader  string // carries the URL's scheme
 	CfBlobHeader          string // carries request.cf as JSON
 	InjectRequestHeaders  []Header
@@ -198,21 +198,15 @@ func (h HTTPOptions) encode(o object) {
 
 // Header is set on every message, in place of any that is there.
 type Header struct {
-	Name   string
-	Value  string
-	Remove bool // take the header away instead
+	Name  string
+	Value string // empty: the header is taken away
 }
 
-// Pointers of a header: name 0, value 1, where a null value means removal and an empty one does not.
+// Pointers of a header: name 0, value 1.
 func encodeHeaders(o object, ptr int, list []Header) {
-	if len(list) == 0 {
-		return
-	}
 	o.list(ptr, len(list), layout{0, 2}, func(i int, e object) {
 		e.text(0, list[i].Name)
-		if !list[i].Remove {
-			putText(e, 1, list[i].Value)
-		}
+		e.text(1, list[i].Value)
 	})
 }
 

@@ -3,7 +3,7 @@ package workerd
 import (
 	"encoding/binary"
 	"fmt"
-	"math"
+	"strings"
 
 	"atoll.dev/atoll/internal/fault"
 )
@@ -124,8 +124,12 @@ func (o object) child(ptr int, l layout) object {
 	return object{o.m, at, at + l.data}
 }
 
-// list makes n structs in a row, each filled in by encode, which may say in message.at what it is filling in.
+// list makes n structs in a row, each filled in by encode, which may say in message.at what it is filling in. Without
+// any, the pointer stays null.
 func (o object) list(ptr, n int, l layout, encode func(i int, e object)) {
+	if n == 0 {
+		return
+	}
 	m := o.m
 	words := n * l.words()
 	tag := m.alloc(1 + words)
@@ -165,27 +169,27 @@ func (o object) enums(ptr int, list []uint16) {
 
 // text writes a name or an option. The empty text leaves the pointer null, which is the field's default.
 func (o object) text(ptr int, s string) {
+	o.m.refuseNUL(s)
 	if s != "" {
 		putText(o, ptr, s)
 	}
 }
 
-// putText writes a text, also where it is empty.
-func putText[T ~string | ~[]byte](o object, ptr int, s T) {
-	for i := range len(s) {
-		if s[i] == 0 {
-			o.m.failf("a NUL byte at offset %d", i)
-			return
-		}
+// refuseNUL fails where s, which the engine may hand to C functions or to its log, would be cut short there.
+func (m *message) refuseNUL(s string) {
+	if i := strings.IndexByte(s, 0); i >= 0 {
+		m.failf("a NUL byte in %q", s)
 	}
-	putBytes(o, ptr, s, 1)
 }
+
+// putText writes a text whole, also where it is empty or holds NUL bytes: the source of a module, the value of a binding.
+func putText[T ~string | ~[]byte](o object, ptr int, s T) { putBytes(o, ptr, s, 1) }
 
 // putBytes writes a list of the bytes of s and of as many zeros as tail says.
 func putBytes[T ~string | ~[]byte](o object, ptr int, s T, tail int) {
 	n := len(s) + tail
-	if n > maxBytes || n > math.MaxInt-wordSize {
-		o.m.failf("%d bytes, at most %d can be passed to workerd", len(s), maxBytes-1)
+	if n > maxBytes {
+		o.m.failf("%d bytes, more than the %d that can be passed to workerd", len(s), maxBytes-1)
 		return
 	}
 	at := o.m.alloc((n + wordSize - 1) / wordSize)

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -61,14 +62,20 @@ func Serve(t testing.TB, cfg workerd.Config, args ...string) *Server {
 		f := listen(t, path)
 		defer f.Close()
 		s.sockets[sock.Name] = path
-		cmd.Args = append(cmd.Args, "--socket-fd", sock.Name+"="+string(rune('3'+i)))
+		cmd.Args = append(cmd.Args, "--socket-fd", sock.Name+"="+strconv.Itoa(3+i))
 		cmd.ExtraFiles = append(cmd.ExtraFiles, f)
 	}
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("start workerd: %v", err)
 	}
 	go func() { cmd.Wait(); close(s.exited) }()
-	t.Cleanup(func() { cmd.Process.Kill(); <-s.exited })
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		<-s.exited
+		if t.Failed() {
+			t.Logf("workerd's stderr:\n%s", s.stderr.String())
+		}
+	})
 	return s
 }
 
