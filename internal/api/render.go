@@ -1,0 +1,165 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"reflect"
+	"strconv"
+
+	"atoll.dev/atoll/internal/fault"
+	"atoll.dev/atoll/internal/wire"
+)
+
+// What a handler may return apart from a plain value, which becomes the result of the envelope.
+type (
+	// page is a result with its result_info.
+	page struct {
+		items any
+		info  *wire.ResultInfo
+	}
+	// told is a result with a message beside it.
+	told struct {
+		result  any
+		code    int
+		message string
+	}
+	// raw is an answer without an envelope: a script's code, a KV value.
+	raw struct {
+		contentType string
+		header      http.Header // may be nil
+		size        int64       // -1: not known
+		body        io.ReadCloser
+	}
+)
+
+// bytesOf returns a raw answer of bytes in memory.
+func bytesOf(contentType string, b []byte) raw {
+	return raw{contentType: contentType, size: int64(len(b)), body: io.NopCloser(bytes.NewReader(b))}
+}
+
+// render writes what a handler returned, and returns the status.
+func (a *API) render(w http.ResponseWriter, r *http.Request, result any, err error) int {
+	if err != nil {
+		return a.renderError(w, r, err)
+	}
+	answer := wire.Response[any]{Success: true, Errors: []wire.Error{}, Messages: []wire.Message{}}
+	switch v := result.(type) {
+	case raw:
+		return a.renderRaw(w, r, v)
+	case page:
+		answer.Result, answer.ResultInfo = v.items, v.info
+	case told:
+		answer.Result = v.result
+		answer.Messages = append(answer.Messages, wire.Message{Code: v.code, Message: v.message})
+	default:
+		answer.Result = v
+	}
+	answer.Result = notNull(answer.Result)
+	return a.write(w, http.StatusOK, answer)
+}
+
+// notNull makes an empty list of a nil slice: clients call methods on what they expect to be a list.
+func notNull(v any) any {
+	if x := reflect.ValueOf(v); x.Kind() == reflect.Slice && x.IsNil() && x.Type() != reflect.TypeFor[json.RawMessage]() {
+		return []struct{}{}
+	}
+	return v
+}
+
+// renderError writes err's fault. What carries none, or is Internal, is logged and not shown.
+func (a *API) renderError(w http.ResponseWriter, r *http.Request, err error) int {
+	if r.Context().Err() != nil && fault.Of(err) == nil {
+		a.lg.Debug("api client gone", "method", r.Method, "path", r.URL.Path, "err", err)
+		return 499 // nginx's number for a client that went away; nobody reads it
+	}
+	if fault.KindOf(err) == fault.Internal {
+		a.lg.Error("api request failed", "method", r.Method, "path", r.URL.Path, "err", err)
+	}
+	status := statuses[fault.KindOf(err)]
+	switch status {
+	case http.StatusUnauthorized:
+		w.Header().Set("WWW-Authenticate", `Bearer realm="atoll"`) // RFC 9110, section 11.6.1
+	case http.StatusConflict:
+		w.Header().Set("X-Should-Retry", "false") // the SDKs repeat a 409 otherwise, and nothing would have changed
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		w.Header().Set("Retry-After", "1")
+	}
+	return a.renderErrors(w, status, err)
+}
+
+// renderErrors writes an envelope of errors.
+func (a *API) renderErrors(w http.ResponseWriter, status int, list ...error) int {
+	answer := wire.Response[any]{Messages: []wire.Message{}}
+	for _, err := range list {
+		e := wire.Error{Code: 10013, Message: "An unknown error has occurred. The node's log has its cause."}
+		if f := fault.Of(err); f != nil && f.Kind != fault.Internal {
+			e = wire.Error{Code: f.Code, Message: f.Message}
+		}
+		answer.Errors = append(answer.Errors, e)
+	}
+	return a.write(w, status, answer)
+}
+
+// statuses are the HTTP statuses of the kinds of fault.
+var statuses = [...]int{
+	fault.Internal:        http.StatusInternalServerError,
+	fault.Invalid:         http.StatusBadRequest,
+	fault.Unauthenticated: http.StatusUnauthorized,
+	fault.Forbidden:       http.StatusForbidden,
+	fault.NotFound:        http.StatusNotFound,
+	fault.Conflict:        http.StatusConflict,
+	fault.Precondition:    http.StatusPreconditionFailed,
+	fault.TooLarge:        http.StatusRequestEntityTooLarge,
+	fault.Unsupported:     http.StatusUnsupportedMediaType,
+	fault.Limited:         http.StatusTooManyRequests,
+	fault.Unavailable:     http.StatusServiceUnavailable,
+	fault.Full:            http.StatusInsufficientStorage,
+}
+
+// write sends an envelope.
+func (a *API) write(w http.ResponseWriter, status int, answer wire.Response[any]) int {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(answer); err != nil {
+		a.lg.Error("api answer cannot be written as JSON", "err", err)
+		status = http.StatusInternalServerError
+		b.Reset()
+		b.WriteString(`{"success":false,"errors":[{"code":10013,"message":"An unknown error has occurred."}],"messages":[],"result":null}`)
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(b.Len()))
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	w.Write(b.Bytes()) // a client that went away is no concern of ours
+	return status
+}
+
+// renderRaw sends an answer without an envelope.
+func (a *API) renderRaw(w http.ResponseWriter, r *http.Request, v raw) int {
+	defer v.body.Close()
+	h := w.Header()
+	for name, values := range v.header {
+		h[name] = values
+	}
+	h.Set("Content-Type", v.contentType)
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff") // these bytes are customers', and the dashboard has the same origin
+	h.Set("Content-Security-Policy", "sandbox; default-src 'none'")
+	if v.size >= 0 {
+		h.Set("Content-Length", strconv.FormatInt(v.size, 10))
+	}
+	w.WriteHeader(http.StatusOK)
+	if r.Method == http.MethodHead {
+		return http.StatusOK
+	}
+	if _, err := io.Copy(w, v.body); err != nil && !errors.Is(err, r.Context().Err()) {
+		a.lg.Debug("api raw answer broke off", "path", r.URL.Path, "err", err)
+	}
+	return http.StatusOK
+}
