@@ -1,0 +1,44 @@
+package kv
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+)
+
+func BenchmarkGet(b *testing.B) {
+	for name, bytes := range map[string]int64{"memory": 0, "file": 1} {
+		b.Run(name, func(b *testing.B) {
+			s := openStore(b, b.TempDir(), Options{CacheBytes: bytes})
+			id := newSpace(b, s, "one")
+			put(b, s, id, "some/route/key", strings.Repeat("x", 500), PutOptions{})
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, ok, err := s.Get(context.Background(), id, "some/route/key"); !ok || err != nil {
+					b.Fatal(ok, err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkPut(b *testing.B) {
+	for _, writers := range []int{1, 64} {
+		b.Run(fmt.Sprint("writers=", writers), func(b *testing.B) {
+			s := openStore(b, b.TempDir(), Options{})
+			id := newSpace(b, s, "one")
+			var n atomic.Int64
+			b.SetParallelism(writers)
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					key := Key(fmt.Sprint(n.Add(1) % 10_000))
+					if err := s.Put(context.Background(), id, key, strings.NewReader("value"), PutOptions{}); err != nil {
+						b.Error(err)
+					}
+				}
+			})
+		})
+	}
+}
