@@ -2,10 +2,11 @@ package store
 
 import (
 	"context"
-	"encoding/json"
+	"fmt"
 	"time"
 
 	"atoll.dev/atoll/internal/atoll"
+	"atoll.dev/atoll/internal/fault"
 )
 
 // Account is one account of the node.
@@ -17,50 +18,87 @@ type Account struct {
 
 // EnsureAccount makes the account where it is missing and gives it the name, unless that is empty.
 func (db *DB) EnsureAccount(ctx context.Context, id atoll.AccountID, name string) error {
-	return errTodo
+	err := db.write(ctx, func(ctx context.Context, tx session) error {
+		at := micros(now())
+		if _, err := run(ctx, tx, `INSERT INTO accounts (id, name, created) VALUES (?1, ?2, ?3)
+			ON CONFLICT (id) DO UPDATE SET name = ?2 WHERE ?2 <> ''`, id, name, at); err != nil {
+			return err
+		}
+		// the namespace without a name holds the account's own scripts
+		_, err := run(ctx, tx, `INSERT INTO namespaces (id, account, name, trusted, created, modified) VALUES (?1, ?2, '', 1, ?3, ?3)
+			ON CONFLICT (account, name) DO NOTHING`, atoll.NewUUID(), id, at)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("ensure account %s: %w", id, err)
+	}
+	return nil
 }
 
-// Accounts lists the accounts by name.
-func (db *DB) Accounts(ctx context.Context) ([]Account, error) { return nil, errTodo }
+const accountColumns = "SELECT id, name, created FROM accounts "
 
-// Account returns one account.
+func scanAccount(row scanner) (a Account, err error) {
+	var created int64
+	err = row.Scan(&a.ID, &a.Name, &created)
+	a.Created = fromMicros(created)
+	return a, err
+}
+
+// Accounts lists the accounts, oldest first.
+func (db *DB) Accounts(ctx context.Context) ([]Account, error) {
+	list, err := all(ctx, db.reads, scanAccount, accountColumns+"ORDER BY created, id")
+	if err != nil {
+		return nil, fmt.Errorf("list accounts: %w", err)
+	}
+	return list, nil
+}
+
+// Account returns one account; the error of a missing one is NotFound, 7003.
 func (db *DB) Account(ctx context.Context, id atoll.AccountID) (Account, error) {
-	return Account{}, errTodo
+	a, err := one(ctx, db.reads, scanAccount, accountColumns+"WHERE id = ?", id)
+	if missing(err) {
+		err = noAccount(id)
+	}
+	if err != nil {
+		return Account{}, fmt.Errorf("get account %s: %w", id, err)
+	}
+	return a, nil
+}
+
+func noAccount(id atoll.AccountID) error {
+	return fault.Newf(fault.NotFound, 7003, "Could not route to /accounts/%s, perhaps your object identifier is invalid?", id)
 }
 
 // Subdomain returns the account's workers.dev subdomain; the error of an account without one is NotFound, 10007.
 func (db *DB) Subdomain(ctx context.Context, acct atoll.AccountID) (string, error) {
-	return "", errTodo
+	name, err := one(ctx, db.reads, value[string], "SELECT subdomain FROM accounts WHERE id = ? AND subdomain IS NOT NULL", acct)
+	if missing(err) {
+		err = fault.New(fault.NotFound, 10007, "You need to register a workers.dev subdomain before publishing to workers.dev.")
+	}
+	if err != nil {
+		return "", fmt.Errorf("get subdomain of account %s: %w", acct, err)
+	}
+	return name, nil
 }
 
 // SetSubdomain gives the account a workers.dev subdomain that no other has; the empty one takes it away.
 func (db *DB) SetSubdomain(ctx context.Context, acct atoll.AccountID, name string) error {
-	return errTodo
+	err := db.write(ctx, func(ctx context.Context, tx session) error {
+		owner, err := one(ctx, tx, value[atoll.AccountID], "SELECT id FROM accounts WHERE subdomain = ?", name)
+		if err == nil && owner != acct {
+			return fault.Newf(fault.Conflict, 10031, "The subdomain %q is not available, please try another.", name)
+		}
+		if err != nil && !missing(err) {
+			return err
+		}
+		n, err := run(ctx, tx, "UPDATE accounts SET subdomain = nullif(?, '') WHERE id = ?", name, acct)
+		if err == nil && n == 0 {
+			err = noAccount(acct)
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("set subdomain of account %s: %w", acct, err)
+	}
+	return nil
 }
-
-// Token is an API token. Only the SHA-256 of its text is kept.
-type Token struct {
-	ID      string // 32 hex digits; PutToken makes it where it is empty
-	Name    string
-	Account atoll.AccountID // empty: every account of the node
-	Hash    [32]byte
-	Scope   json.RawMessage // the permissions, in package auth's form
-	Created time.Time       // PutToken sets it where it is zero
-	Expires time.Time       // zero: never
-}
-
-// PutToken stores the token, in place of one of the same ID.
-func (db *DB) PutToken(ctx context.Context, t Token) error { return errTodo }
-
-// TokenByHash returns the token; the error of a missing one is Unauthenticated, 1000.
-func (db *DB) TokenByHash(ctx context.Context, hash [32]byte) (Token, error) {
-	return Token{}, errTodo
-}
-
-// Tokens lists the account's tokens, and with an empty account those of the whole node, oldest first.
-func (db *DB) Tokens(ctx context.Context, acct atoll.AccountID) ([]Token, error) {
-	return nil, errTodo
-}
-
-// DeleteToken removes a token.
-func (db *DB) DeleteToken(ctx context.Context, id string) error { return errTodo }

@@ -3,103 +3,250 @@ package store
 import (
 	"context"
 	"encoding/json"
-	"time"
+	"fmt"
 
 	"atoll.dev/atoll/internal/atoll"
+	"atoll.dev/atoll/internal/fault"
 )
-
-// ScriptFilter selects and pages Scripts.
-type ScriptFilter struct {
-	Tags   []TagTerm
-	Cursor string // as an earlier call returned it; empty for the first page
-	Limit  int    // at most and by default 1000
-}
 
 // ScriptChange is what a call changes of the script as a whole, apart from its versions; nil leaves a field as it is.
 type ScriptChange struct {
-	Deploy                bool   // make the new version the active one (PutVersion)
-	Source                string // "api", "wrangler" or "dash"
+	Deploy                bool   // PutVersion: make the new version the active one
+	Source                string // PutVersion: "api", "wrangler" or "dash"
 	Tags                  *[]string
 	Logpush               *bool
 	Observability         *json.RawMessage // pointing to nil clears it
-	TailConsumers         *json.RawMessage
+	TailConsumers         *json.RawMessage // likewise
 	MigrationTag          *string
 	DeploymentAnnotations map[string]string
 }
 
-// Script returns the script with its active version, secrets opened. Version is nil where none is deployed yet.
-func (db *DB) Script(ctx context.Context, ref atoll.ScriptRef) (*atoll.Script, error) {
-	return nil, errTodo
+// scriptRow is what changes to a script need to know of it.
+type scriptRow struct {
+	key, namespace int64
+	name           atoll.ScriptName
+	tag            string
+	tags           []string
+	lastNumber     int
+	active         int
 }
 
-// Scripts lists scripts by name, those of the account itself where ns is empty. Their versions are loaded without the
-// values of secrets. next is the cursor of the following page, empty at the end.
-func (db *DB) Scripts(ctx context.Context, acct atoll.AccountID, ns atoll.NamespaceName, f ScriptFilter) (list []*atoll.Script, next string, err error) {
-	return nil, "", errTodo
+const findScriptQuery = `SELECT s.key, s.namespace, s.name, s.tag, s.tags, s.last_number, s.active
+	FROM namespaces n JOIN scripts s ON s.namespace = n.key WHERE n.account = ? AND n.name = ? AND s.name = ?`
+
+func scanScriptRow(row scanner) (*scriptRow, error) {
+	var r scriptRow
+	var tags []byte
+	if err := row.Scan(&r.key, &r.namespace, &r.name, &r.tag, &tags, &r.lastNumber, &r.active); err != nil {
+		return nil, err
+	}
+	return &r, json.Unmarshal(tags, &r.tags)
+}
+
+func findScript(ctx context.Context, s session, ref atoll.ScriptRef) (*scriptRow, error) {
+	r, err := one(ctx, s, scanScriptRow, findScriptQuery, ref.Account, ref.Namespace, ref.Name)
+	if missing(err) {
+		err = noScript(ctx, s, ref)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// noScript says what of ref is missing: the script, or its namespace already.
+func noScript(ctx context.Context, s session, ref atoll.ScriptRef) error {
+	if ref.Namespace != "" {
+		if _, err := namespaceKey(ctx, s, ref.Account, ref.Namespace); err != nil {
+			return err
+		}
+	}
+	return ref.NotFound()
+}
+
+// createScript makes an empty script.
+func createScript(ctx context.Context, tx session, ref atoll.ScriptRef) (*scriptRow, error) {
+	r := &scriptRow{name: ref.Name, tag: atoll.NewID()}
+	var err error
+	if r.namespace, err = namespaceKey(ctx, tx, ref.Account, ref.Namespace); err != nil {
+		return nil, err
+	}
+	_, err = run(ctx, tx, "INSERT INTO scripts (namespace, name, tag, created, modified) VALUES (?1, ?2, ?3, ?4, ?4)",
+		r.namespace, ref.Name, r.tag, micros(now()))
+	if err != nil {
+		return nil, err
+	}
+	r.key, err = one(ctx, tx, value[int64], "SELECT last_insert_rowid()")
+	return r, err
+}
+
+// update makes a change, versions apart.
+func (r *scriptRow) update(ctx context.Context, tx session, c ScriptChange) error {
+	if c.Tags != nil {
+		tags, err := atoll.ParseTags(*c.Tags)
+		if err != nil {
+			return err
+		}
+		if err := r.putTags(ctx, tx, tags); err != nil {
+			return err
+		}
+	}
+	setObservability, observability := jsonChange(c.Observability)
+	setTail, tail := jsonChange(c.TailConsumers)
+	_, err := run(ctx, tx, `UPDATE scripts SET logpush = coalesce(?, logpush), migration_tag = coalesce(?, migration_tag),
+		observability = iif(?, ?, observability), tail_consumers = iif(?, ?, tail_consumers), modified = ? WHERE key = ?`,
+		c.Logpush, c.MigrationTag, setObservability, observability, setTail, tail, micros(now()), r.key)
+	return err
+}
+
+// jsonChange returns a change of a column of JSON: whether there is one, and the new value, nil for NULL.
+func jsonChange(m *json.RawMessage) (set bool, text any) {
+	if m == nil {
+		return false, nil
+	}
+	return true, jsonText(*m)
+}
+
+func jsonText(m json.RawMessage) any {
+	if m == nil {
+		return nil
+	}
+	return string(m)
+}
+
+// scriptColumns are the columns of a script with its active version, for scanScript.
+const scriptColumns = `s.name, s.tag, s.tags, s.logpush, s.observability, s.tail_consumers, s.migration_tag, s.last_deployed_from,
+	s.created, s.modified, v.id, v.number, v.created, v.source, v.doc, v.secrets
+	FROM scripts s LEFT JOIN versions v ON v.script = s.key AND v.number = s.active`
+
+// sealedScript is a script whose version's secrets are not opened yet.
+type sealedScript struct {
+	*atoll.Script
+	secrets []byte
+}
+
+func scanScript(row scanner) (s sealedScript, err error) {
+	s.Script = &atoll.Script{}
+	var tags, observability, tail []byte
+	var created, modified int64
+	var v versionRow
+	err = row.Scan(&s.Ref.Name, &s.Tag, &tags, &s.Logpush, &observability, &tail, &s.MigrationTag, &s.LastDeployedFrom,
+		&created, &modified, &v.id, &v.number, &v.created, &v.source, &v.doc, &v.secrets)
+	if err != nil {
+		return s, err
+	}
+	if err := json.Unmarshal(tags, &s.Tags); err != nil {
+		return s, err
+	}
+	s.Observability, s.TailConsumers = observability, tail
+	s.Created, s.Modified = fromMicros(created), fromMicros(modified)
+	if v.id.Valid {
+		s.secrets = v.secrets
+		s.Active = atoll.VersionID(v.id.String)
+		s.Version, err = v.version()
+	}
+	return s, err
+}
+
+const scriptQuery = "SELECT " + scriptColumns + " WHERE s.namespace = (SELECT key FROM namespaces WHERE account = ? AND name = ?) AND s.name = ?"
+
+func (db *DB) loadScript(ctx context.Context, s session, ref atoll.ScriptRef) (*atoll.Script, error) {
+	script, err := one(ctx, s, scanScript, scriptQuery, ref.Account, ref.Namespace, ref.Name)
+	if missing(err) {
+		err = noScript(ctx, s, ref)
+	}
+	if err != nil {
+		return nil, err
+	}
+	script.Ref = ref
+	if script.Version == nil {
+		return script.Script, nil
+	}
+	return script.Script, db.unseal(script.Tag, script.Version, script.secrets)
+}
+
+// Script returns the script with its active version, secrets opened. Version is nil where none is deployed yet. A missing
+// script is ref.NotFound, a missing namespace NotFound, 100119.
+func (db *DB) Script(ctx context.Context, ref atoll.ScriptRef) (*atoll.Script, error) {
+	s, err := db.loadScript(ctx, db.reads, ref)
+	if err != nil {
+		return nil, fmt.Errorf("get script %s: %w", ref, err)
+	}
+	return s, nil
 }
 
 // UpdateScript changes a script without making a version.
-func (db *DB) UpdateScript(ctx context.Context, ref atoll.ScriptRef, c ScriptChange) (*atoll.Script, error) {
-	return nil, errTodo
+func (db *DB) UpdateScript(ctx context.Context, ref atoll.ScriptRef, c ScriptChange) (s *atoll.Script, err error) {
+	err = db.write(ctx, func(ctx context.Context, tx session) error {
+		row, err := findScript(ctx, tx, ref)
+		if err != nil {
+			return err
+		}
+		if err := row.update(ctx, tx, c); err != nil {
+			return err
+		}
+		s, err = db.loadScript(ctx, tx, ref)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("update script %s: %w", ref, err)
+	}
+	return s, nil
 }
 
 // DeleteScript removes a script with its versions, deployments, tags, routes and schedules.
-func (db *DB) DeleteScript(ctx context.Context, ref atoll.ScriptRef) error { return errTodo }
-
-// DeleteScripts removes the first scripts that match the filter, at most limit (at most and by default 1000), and says
-// whether there are more. An empty filter is refused.
-func (db *DB) DeleteScripts(ctx context.Context, acct atoll.AccountID, ns atoll.NamespaceName, filter []TagTerm, limit int) (deleted []atoll.ScriptName, more bool, err error) {
-	return nil, false, errTodo
+func (db *DB) DeleteScript(ctx context.Context, ref atoll.ScriptRef) error {
+	err := db.write(ctx, func(ctx context.Context, tx session) error {
+		row, err := findScript(ctx, tx, ref)
+		if err != nil {
+			return err
+		}
+		_, err = run(ctx, tx, "DELETE FROM scripts WHERE key = ?", row.key)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("delete script %s: %w", ref, err)
+	}
+	return nil
 }
-
-// Tags returns the script's tags in the order they were given.
-func (db *DB) Tags(ctx context.Context, ref atoll.ScriptRef) ([]string, error) { return nil, errTodo }
-
-// SetTags replaces the script's tags and returns them without duplicates.
-func (db *DB) SetTags(ctx context.Context, ref atoll.ScriptRef, tags []string) ([]string, error) {
-	return nil, errTodo
-}
-
-// AddTag adds one tag and returns all of them; one that is there already is no error.
-func (db *DB) AddTag(ctx context.Context, ref atoll.ScriptRef, tag string) ([]string, error) {
-	return nil, errTodo
-}
-
-// RemoveTag takes one tag away; one that is not there is no error.
-func (db *DB) RemoveTag(ctx context.Context, ref atoll.ScriptRef, tag string) error { return errTodo }
 
 // ScriptSubdomain says whether the script answers on its workers.dev name and on previews' names.
 func (db *DB) ScriptSubdomain(ctx context.Context, ref atoll.ScriptRef) (enabled, previews bool, err error) {
-	return false, false, errTodo
+	row, err := findScript(ctx, db.reads, ref)
+	if err == nil {
+		var both int
+		both, err = one(ctx, db.reads, value[int], "SELECT subdomain + 2 * previews FROM scripts WHERE key = ?", row.key)
+		enabled, previews = both&1 != 0, both&2 != 0
+	}
+	if missing(err) { // deleted between the two queries
+		err = ref.NotFound()
+	}
+	if err != nil {
+		return false, false, fmt.Errorf("get subdomain of %s: %w", ref, err)
+	}
+	return enabled, previews, nil
 }
 
 // SetScriptSubdomain sets what ScriptSubdomain returns.
 func (db *DB) SetScriptSubdomain(ctx context.Context, ref atoll.ScriptRef, enabled, previews bool) error {
-	return errTodo
+	err := db.write(ctx, func(ctx context.Context, tx session) error {
+		row, err := findScript(ctx, tx, ref)
+		if err != nil {
+			return err
+		}
+		_, err = run(ctx, tx, "UPDATE scripts SET subdomain = ?, previews = ?, modified = ? WHERE key = ?", enabled, previews, micros(now()), row.key)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("set subdomain of %s: %w", ref, err)
+	}
+	return nil
 }
 
-// Schedule is one cron trigger of a script.
-type Schedule struct {
-	Cron     string
-	Created  time.Time
-	Modified time.Time
+// refuseEmpty keeps a forgotten filter from deleting everything.
+func refuseEmpty(filter []TagTerm) error {
+	if len(filter) == 0 {
+		return fault.New(fault.Invalid, 10021, "a bulk deletion needs a tag filter: ?tags=tag:yes")
+	}
+	return nil
 }
-
-// ScriptSchedule is a cron trigger with the script it starts.
-type ScriptSchedule struct {
-	Ref  atoll.ScriptRef
-	Cron string
-}
-
-// Schedules returns the script's cron triggers in the order they were set.
-func (db *DB) Schedules(ctx context.Context, ref atoll.ScriptRef) ([]Schedule, error) {
-	return nil, errTodo
-}
-
-// SetSchedules replaces the script's cron triggers.
-func (db *DB) SetSchedules(ctx context.Context, ref atoll.ScriptRef, crons []string) ([]Schedule, error) {
-	return nil, errTodo
-}
-
-// AllSchedules returns every cron trigger of the node.
-func (db *DB) AllSchedules(ctx context.Context) ([]ScriptSchedule, error) { return nil, errTodo }

@@ -2,9 +2,11 @@ package store
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"atoll.dev/atoll/internal/atoll"
+	"atoll.dev/atoll/internal/fault"
 )
 
 // Zone is a domain whose requests the node answers.
@@ -15,59 +17,81 @@ type Zone struct {
 	Created time.Time
 }
 
-// Route sends the requests of a zone that match a pattern to a script of the zone's account.
-type Route struct {
-	ID      string          // 32 hex digits; PutRoute makes it where it is empty
-	Zone    string          // the zone's ID
-	Account atoll.AccountID // the zone's; ignored by PutRoute
-	Pattern string
-	Script  atoll.ScriptName // empty: the pattern opts out
+const zoneColumns = "SELECT id, account, name, created FROM zones "
+
+func scanZone(row scanner) (z Zone, err error) {
+	var created int64
+	err = row.Scan(&z.ID, &z.Account, &z.Name, &created)
+	z.Created = fromMicros(created)
+	return z, err
 }
 
-// RouteSpec is a route of ReplaceScriptRoutes.
-type RouteSpec struct {
-	Zone    string // the zone's ID
-	Pattern string
+func noZone(id string) error {
+	return fault.Newf(fault.NotFound, 7003, "Could not route to /zones/%s, perhaps your object identifier is invalid?", id)
 }
 
-// EnsureZone returns the account's zone of that name and makes it where it is missing.
-func (db *DB) EnsureZone(ctx context.Context, acct atoll.AccountID, name string) (Zone, error) {
-	return Zone{}, errTodo
+// EnsureZone returns the account's zone of that name and makes it where it is missing. A name that another account has is
+// Conflict: one node cannot serve two zones of one name.
+func (db *DB) EnsureZone(ctx context.Context, acct atoll.AccountID, name string) (z Zone, err error) {
+	err = db.write(ctx, func(ctx context.Context, tx session) error {
+		z, err = one(ctx, tx, scanZone, zoneColumns+"WHERE name = ?", name)
+		if err == nil && z.Account != acct {
+			return fault.Newf(fault.Conflict, 1061, "%s already exists in another account.", name)
+		}
+		if !missing(err) {
+			return err
+		}
+		if _, err := one(ctx, tx, scanAccount, accountColumns+"WHERE id = ?", acct); missing(err) {
+			return noAccount(acct)
+		}
+		z = Zone{ID: atoll.NewID(), Account: acct, Name: name, Created: now()}
+		_, err = run(ctx, tx, "INSERT INTO zones (id, account, name, created) VALUES (?, ?, ?, ?)", z.ID, acct, name, micros(z.Created))
+		return err
+	})
+	if err != nil {
+		return Zone{}, fmt.Errorf("ensure zone %s: %w", name, err)
+	}
+	return z, nil
 }
 
 // Zones lists the account's zones by name; all of the node with an empty account.
-func (db *DB) Zones(ctx context.Context, acct atoll.AccountID) ([]Zone, error) { return nil, errTodo }
+func (db *DB) Zones(ctx context.Context, acct atoll.AccountID) (list []Zone, err error) {
+	if acct == "" {
+		list, err = all(ctx, db.reads, scanZone, zoneColumns+"ORDER BY name")
+	} else {
+		list, err = all(ctx, db.reads, scanZone, zoneColumns+"WHERE account = ? ORDER BY name", acct)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list zones: %w", err)
+	}
+	return list, nil
+}
 
 // Zone returns a zone by its ID; the error of a missing one is NotFound, 7003.
-func (db *DB) Zone(ctx context.Context, id string) (Zone, error) { return Zone{}, errTodo }
+func (db *DB) Zone(ctx context.Context, id string) (Zone, error) {
+	z, err := getZone(ctx, db.reads, id)
+	if err != nil {
+		return Zone{}, fmt.Errorf("get zone: %w", err)
+	}
+	return z, nil
+}
 
-// ZoneByName returns the account's zone of that name.
+func getZone(ctx context.Context, s session, id string) (Zone, error) {
+	z, err := one(ctx, s, scanZone, zoneColumns+"WHERE id = ?", id)
+	if missing(err) {
+		err = noZone(id)
+	}
+	return z, err
+}
+
+// ZoneByName returns the account's zone of that name; the error of a missing one is NotFound, 7003.
 func (db *DB) ZoneByName(ctx context.Context, acct atoll.AccountID, name string) (Zone, error) {
-	return Zone{}, errTodo
-}
-
-// Routes lists the zone's routes by pattern.
-func (db *DB) Routes(ctx context.Context, zone string) ([]Route, error) { return nil, errTodo }
-
-// AllRoutes lists every route of the node.
-func (db *DB) AllRoutes(ctx context.Context) ([]Route, error) { return nil, errTodo }
-
-// Route returns one route of the zone.
-func (db *DB) Route(ctx context.Context, zone, id string) (Route, error) { return Route{}, errTodo }
-
-// PutRoute makes a route, or changes the one with r.ID. A pattern the zone has already is Conflict, 10020; a script that
-// does not exist is NotFound, 10007.
-func (db *DB) PutRoute(ctx context.Context, r Route) (Route, error) { return Route{}, errTodo }
-
-// DeleteRoute removes a route of the zone.
-func (db *DB) DeleteRoute(ctx context.Context, zone, id string) error { return errTodo }
-
-// ScriptRoutes lists the routes that lead to an account script.
-func (db *DB) ScriptRoutes(ctx context.Context, acct atoll.AccountID, script atoll.ScriptName) ([]Route, error) {
-	return nil, errTodo
-}
-
-// ReplaceScriptRoutes makes the given routes the only ones that lead to an account script.
-func (db *DB) ReplaceScriptRoutes(ctx context.Context, acct atoll.AccountID, script atoll.ScriptName, specs []RouteSpec) ([]Route, error) {
-	return nil, errTodo
+	z, err := one(ctx, db.reads, scanZone, zoneColumns+"WHERE account = ? AND name = ?", acct, name)
+	if missing(err) {
+		err = noZone(name)
+	}
+	if err != nil {
+		return Zone{}, fmt.Errorf("get zone: %w", err)
+	}
+	return z, nil
 }

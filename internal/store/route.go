@@ -1,0 +1,201 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+
+	"atoll.dev/atoll/internal/atoll"
+	"atoll.dev/atoll/internal/fault"
+)
+
+// Route sends the requests of a zone that match a pattern to a script of the zone's account.
+type Route struct {
+	ID      string          // 32 hex digits; PutRoute makes it where it is empty
+	Zone    string          // the zone's ID
+	Account atoll.AccountID // the zone's; PutRoute ignores it
+	Pattern string
+	Script  atoll.ScriptName // empty: the pattern opts out
+}
+
+// RouteSpec is a route of ReplaceScriptRoutes.
+type RouteSpec struct {
+	Zone    string // the zone's ID
+	Pattern string
+}
+
+const routeColumns = `SELECT r.id, r.zone, z.account, r.pattern, coalesce(s.name, '')
+	FROM routes r CROSS JOIN zones z ON z.id = r.zone LEFT JOIN scripts s ON s.key = r.script `
+
+func scanRoute(row scanner) (r Route, err error) {
+	err = row.Scan(&r.ID, &r.Zone, &r.Account, &r.Pattern, &r.Script)
+	return r, err
+}
+
+// Routes lists the zone's routes by pattern.
+func (db *DB) Routes(ctx context.Context, zone string) (list []Route, err error) {
+	_, err = getZone(ctx, db.reads, zone)
+	if err == nil {
+		list, err = all(ctx, db.reads, scanRoute, routeColumns+"WHERE r.zone = ? ORDER BY r.pattern", zone)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list routes: %w", err)
+	}
+	return list, nil
+}
+
+// AllRoutes lists every route of the node.
+func (db *DB) AllRoutes(ctx context.Context) ([]Route, error) {
+	list, err := all(ctx, db.reads, scanRoute, routeColumns+"ORDER BY r.zone, r.pattern")
+	if err != nil {
+		return nil, fmt.Errorf("list routes: %w", err)
+	}
+	return list, nil
+}
+
+// Route returns one route of the zone.
+func (db *DB) Route(ctx context.Context, zone, id string) (Route, error) {
+	r, err := getRoute(ctx, db.reads, zone, id)
+	if err != nil {
+		return Route{}, fmt.Errorf("get route %s: %w", id, err)
+	}
+	return r, nil
+}
+
+func getRoute(ctx context.Context, s session, zone, id string) (Route, error) {
+	if _, err := getZone(ctx, s, zone); err != nil {
+		return Route{}, err
+	}
+	r, err := one(ctx, s, scanRoute, routeColumns+"WHERE r.id = ? AND r.zone = ?", id, zone)
+	if missing(err) {
+		err = fault.New(fault.NotFound, 10009, "There is no route with this ID in the zone.")
+	}
+	return r, err
+}
+
+// PutRoute makes a route, or changes the one with r.ID. A pattern the zone has already is Conflict, 10020; a script that
+// does not exist is NotFound, 10007.
+func (db *DB) PutRoute(ctx context.Context, r Route) (Route, error) {
+	err := db.write(ctx, func(ctx context.Context, tx session) error {
+		z, err := getZone(ctx, tx, r.Zone)
+		if err != nil {
+			return err
+		}
+		r.Account = z.Account
+		if r.ID != "" {
+			if _, err := getRoute(ctx, tx, r.Zone, r.ID); err != nil {
+				return err
+			}
+		} else {
+			r.ID = atoll.NewID()
+		}
+		var script sql.NullInt64
+		if r.Script != "" {
+			row, err := findScript(ctx, tx, atoll.ScriptRef{Account: z.Account, Name: r.Script})
+			if err != nil {
+				return err
+			}
+			script = sql.NullInt64{Int64: row.key, Valid: true}
+		}
+		return putRoute(ctx, tx, r, script)
+	})
+	if err != nil {
+		return Route{}, fmt.Errorf("put route %s: %w", r.Pattern, err)
+	}
+	return r, nil
+}
+
+func putRoute(ctx context.Context, tx session, r Route, script sql.NullInt64) error {
+	other, err := one(ctx, tx, value[string], "SELECT id FROM routes WHERE zone = ? AND pattern = ?", r.Zone, r.Pattern)
+	if err == nil && other != r.ID {
+		return fault.New(fault.Conflict, 10020, "A route with the same pattern already exists.")
+	}
+	if err != nil && !missing(err) {
+		return err
+	}
+	_, err = run(ctx, tx, `INSERT INTO routes (id, zone, pattern, script) VALUES (?1, ?2, ?3, ?4)
+		ON CONFLICT (id) DO UPDATE SET pattern = ?3, script = ?4`, r.ID, r.Zone, r.Pattern, script)
+	return err
+}
+
+// DeleteRoute removes a route of the zone.
+func (db *DB) DeleteRoute(ctx context.Context, zone, id string) error {
+	err := db.write(ctx, func(ctx context.Context, tx session) error {
+		if _, err := getRoute(ctx, tx, zone, id); err != nil {
+			return err
+		}
+		_, err := run(ctx, tx, "DELETE FROM routes WHERE id = ?", id)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("delete route %s: %w", id, err)
+	}
+	return nil
+}
+
+// ScriptRoutes lists the routes that lead to an account script.
+func (db *DB) ScriptRoutes(ctx context.Context, acct atoll.AccountID, script atoll.ScriptName) (list []Route, err error) {
+	row, err := findScript(ctx, db.reads, atoll.ScriptRef{Account: acct, Name: script})
+	if err == nil {
+		list, err = scriptRoutes(ctx, db.reads, row.key)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list routes of %s: %w", script, err)
+	}
+	return list, nil
+}
+
+func scriptRoutes(ctx context.Context, s session, key int64) ([]Route, error) {
+	return all(ctx, s, scanRoute, routeColumns+"WHERE r.script = ? ORDER BY r.zone, r.pattern", key)
+}
+
+// ReplaceScriptRoutes makes the given routes the only ones that lead to an account script. Routes that stay keep their
+// IDs; a pattern that leads elsewhere already is Conflict, 10020.
+func (db *DB) ReplaceScriptRoutes(ctx context.Context, acct atoll.AccountID, script atoll.ScriptName, specs []RouteSpec) (list []Route, err error) {
+	err = db.write(ctx, func(ctx context.Context, tx session) error {
+		row, err := findScript(ctx, tx, atoll.ScriptRef{Account: acct, Name: script})
+		if err != nil {
+			return err
+		}
+		old, err := scriptRoutes(ctx, tx, row.key)
+		if err != nil {
+			return err
+		}
+		for _, r := range old {
+			if slices.Contains(specs, RouteSpec{r.Zone, r.Pattern}) {
+				continue
+			}
+			if _, err := run(ctx, tx, "DELETE FROM routes WHERE id = ?", r.ID); err != nil {
+				return err
+			}
+		}
+		for i, spec := range specs {
+			stays := func(r Route) bool { return r.Zone == spec.Zone && r.Pattern == spec.Pattern }
+			if slices.ContainsFunc(old, stays) || slices.Contains(specs[:i], spec) {
+				continue
+			}
+			if err := addRoute(ctx, tx, acct, spec, row.key); err != nil {
+				return err
+			}
+		}
+		list, err = scriptRoutes(ctx, tx, row.key)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("set routes of %s: %w", script, err)
+	}
+	return list, nil
+}
+
+func addRoute(ctx context.Context, tx session, acct atoll.AccountID, spec RouteSpec, script int64) error {
+	z, err := getZone(ctx, tx, spec.Zone)
+	if err != nil {
+		return err
+	}
+	if z.Account != acct {
+		return noZone(spec.Zone)
+	}
+	r := Route{ID: atoll.NewID(), Zone: z.ID, Pattern: spec.Pattern}
+	return putRoute(ctx, tx, r, sql.NullInt64{Int64: script, Valid: true})
+}

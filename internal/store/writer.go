@@ -1,0 +1,210 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"strings"
+	"sync"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"atoll.dev/atoll/internal/fault"
+)
+
+// writer is the one connection that writes. Callers queue their changes; whoever gets the lead makes all changes queued
+// so far in one transaction, so that they share a commit and its fsync. While it commits, the next ones queue up.
+type writer struct {
+	lg   *slog.Logger
+	db   *sql.DB
+	conn *sql.Conn
+
+	lead   chan struct{} // holds one token; who took it may use conn and stmts
+	stmts  map[string]*sql.Stmt
+	closed bool
+
+	mu    sync.Mutex
+	queue []*change
+}
+
+// change is one caller's write.
+type change struct {
+	ctx  context.Context
+	fn   func(ctx context.Context, tx session) error
+	done chan struct{} // closed once err is final
+	err  error
+}
+
+// maxBatch bounds how many changes share a transaction, so that the first of them need not wait for ever.
+const maxBatch = 256
+
+var errClosed = errors.New("the store is closed")
+
+func openWriter(ctx context.Context, lg *slog.Logger, path string) (*writer, error) {
+	// synchronous=FULL: in WAL mode a commit returns once the log is on disk, https://sqlite.org/pragma.html#pragma_synchronous
+	db, err := sql.Open("sqlite", dsn(path, "busy_timeout(10000)", "journal_mode(wal)", "synchronous(full)", "foreign_keys(1)",
+		"temp_store(2)", "cache_size(-32000)", "journal_size_limit(67108864)"))
+	if err != nil {
+		return nil, err
+	}
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		db.Close()
+		return nil, err
+	}
+	w := &writer{lg: lg, db: db, conn: conn, lead: make(chan struct{}, 1), stmts: map[string]*sql.Stmt{}}
+	w.lead <- struct{}{}
+	return w, nil
+}
+
+// close waits for the transaction under way. Changes still queued fail.
+func (w *writer) close() error {
+	<-w.lead
+	defer func() { w.lead <- struct{}{} }()
+	if w.closed {
+		return nil
+	}
+	w.closed = true
+	for _, st := range w.stmts {
+		st.Close()
+	}
+	return errors.Join(w.conn.Close(), w.db.Close())
+}
+
+// prepare returns a statement of the writing connection. Only who has the lead may call it.
+func (w *writer) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
+	if st, ok := w.stmts[query]; ok {
+		return st, nil
+	}
+	st, err := w.conn.PrepareContext(ctx, strings.TrimSpace(query))
+	if err != nil {
+		return nil, err
+	}
+	w.stmts[query] = st
+	return st, nil
+}
+
+// write runs fn in a transaction and returns once that is on disk. If fn returns an error, nothing of its changes remains.
+// It gives up for ctx only before fn has run: afterwards the change's fate is what the commit decides.
+func (db *DB) write(ctx context.Context, fn func(ctx context.Context, tx session) error) error {
+	w := db.writes
+	c := &change{ctx: ctx, fn: fn, done: make(chan struct{})}
+	w.mu.Lock()
+	w.queue = append(w.queue, c)
+	w.mu.Unlock()
+	for {
+		select {
+		case <-c.done:
+			return c.err
+		case <-w.lead:
+			w.commit(w.take(c))
+			w.lead <- struct{}{}
+		}
+	}
+}
+
+// take returns the changes to make next: none if another lead has made c meanwhile.
+func (w *writer) take(c *change) []*change {
+	select {
+	case <-c.done:
+		return nil
+	default:
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := min(len(w.queue), maxBatch)
+	batch := w.queue[:n:n]
+	w.queue = w.queue[n:]
+	return batch
+}
+
+// commit makes the changes, each in a savepoint of its own, so that one's failure does not undo the others'.
+func (w *writer) commit(batch []*change) {
+	if len(batch) == 0 {
+		return
+	}
+	defer func() {
+		for _, c := range batch {
+			close(c.done)
+		}
+	}()
+	if err := w.transaction(batch); err != nil {
+		for _, c := range batch {
+			if c.err == nil {
+				c.err = fmt.Errorf("commit: %w", err)
+			}
+		}
+	}
+}
+
+// transaction returns an error if nothing of the batch is stored; errors of single changes are in the changes.
+func (w *writer) transaction(batch []*change) error {
+	ctx := context.Background()
+	if w.closed {
+		return errClosed
+	}
+	if _, err := run(ctx, w, "BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	changed := false
+	for _, c := range batch {
+		ok, err := w.apply(c)
+		if err != nil { // such as a full disk: SQLite may have rolled back everything by itself
+			run(ctx, w, "ROLLBACK")
+			return err
+		}
+		changed = changed || ok
+	}
+	if !changed {
+		_, err := run(ctx, w, "ROLLBACK")
+		return err
+	}
+	if _, err := run(ctx, w, "COMMIT"); err != nil {
+		run(ctx, w, "ROLLBACK")
+		return err
+	}
+	return nil
+}
+
+// apply makes one change and says whether it is to be kept. Its error says that the transaction is broken.
+func (w *writer) apply(c *change) (kept bool, err error) {
+	if c.err = context.Cause(c.ctx); c.err != nil {
+		return false, nil
+	}
+	ctx := context.WithoutCancel(c.ctx) // an interrupted statement could roll back the changes of others
+	if _, err := run(ctx, w, "SAVEPOINT change"); err != nil {
+		return false, err
+	}
+	c.err = w.call(ctx, c.fn)
+	if c.err != nil {
+		if _, err := run(ctx, w, "ROLLBACK TO change"); err != nil {
+			return false, errors.Join(c.err, err)
+		}
+	}
+	_, err = run(ctx, w, "RELEASE change")
+	return c.err == nil, err
+}
+
+// call keeps a panic in one change from leaving everyone without a lead.
+func (w *writer) call(ctx context.Context, fn func(ctx context.Context, tx session) error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			w.lg.Error("panic in a write to the store", "err", p, "stack", string(debug.Stack()))
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	return fn(ctx, w)
+}
+
+// full adds the fault that a client may see to the error of a full disk.
+func full(err error) error {
+	var e *sqlite.Error
+	if errors.As(err, &e) && e.Code()&0xff == sqlite3.SQLITE_FULL {
+		return fmt.Errorf("%w: %w", fault.New(fault.Full, 10013, "The node has no disk space left for this."), err)
+	}
+	return err
+}
