@@ -1,0 +1,57 @@
+package cli
+
+import (
+	"errors"
+
+	"github.com/spf13/cobra"
+)
+
+// ServeConfig is what the flags of `atoll serve` say; the flags' texts are its manual.
+type ServeConfig struct {
+	Data            string
+	Edge            string
+	API             string
+	APIToken        string
+	AccountID       string
+	Zone            string
+	Workerd         string
+	InsecureSandbox bool
+	LogLevel        string
+	LogFormat       string
+}
+
+func (app App) serveCmd(std Std) *cobra.Command {
+	var cfg ServeConfig
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run a node",
+		Long: "Runs a node: the edge that answers the Workers' requests, the REST API, and the processes of the Workers.\n" +
+			"Once both listen it prints one line on stdout:\n\n" +
+			"  atoll: ready edge=URL api=URL account=ID\n\n" +
+			"Its log is on stderr. SIGTERM and SIGINT drain: the requests under way are finished, new ones refused.\n" +
+			"Each flag is also an environment variable: --api-token is ATOLL_API_TOKEN.",
+		Example: "  atoll serve\n  atoll serve --data /var/lib/atoll --edge 0.0.0.0:8080 --zone platform.example",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := fromEnv(cmd, std); err != nil {
+				return err
+			}
+			if app.Serve == nil {
+				return errors.New("this build has no server")
+			}
+			return app.Serve(cmd.Context(), cfg)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&cfg.Data, "data", defaultData, "`DIR` that holds everything the node keeps; made if missing")
+	f.StringVar(&cfg.Edge, "edge", "127.0.0.1:8080", "`ADDR` for the Workers' requests; port 0 picks a free one")
+	f.StringVar(&cfg.API, "api", "127.0.0.1:8081", "`ADDR` for the REST API; port 0 picks a free one")
+	f.StringVar(&cfg.APIToken, "api-token", "", "`TOKEN` that may do everything (default: made at first start, kept in DIR/api-token)")
+	f.StringVar(&cfg.AccountID, "account-id", "", "the account's id, 32 hexadecimal digits: `HEX32` (default: made at first start)")
+	f.StringVar(&cfg.Zone, "zone", "atoll.localhost", "`NAME` of the zone that routes belong to")
+	f.StringVar(&cfg.Workerd, "workerd", "", "`PATH` of workerd (default: beside the atoll binary, else in node_modules)")
+	f.BoolVar(&cfg.InsecureSandbox, "insecure-sandbox", false, "run even where Workers cannot be isolated; never with code of strangers")
+	f.StringVar(&cfg.LogLevel, "log-level", "info", "least `LEVEL` to log: debug, info, warn or error")
+	f.StringVar(&cfg.LogFormat, "log-format", "text", "`FORMAT` of the log: text or json")
+	return cmd
+}
