@@ -54,6 +54,7 @@ type Version struct {
 	Handlers           []string                   // of the default export: "fetch", "scheduled", ...
 	NamedHandlers      []NamedHandlers            // of the other exports
 	StartupMs          int64
+	Trusted            bool // deployed to the account, or to a namespace that was trusted then
 }
 
 // Limits are what a script's own configuration bounds; zero means not set.

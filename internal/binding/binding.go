@@ -1,0 +1,191 @@
+// Package binding is the tenant border: it answers what comes out of isolate processes, each request on behalf of the
+// process whose socket it came through.
+//
+// Which process calls is known by its socket, and which of its bindings by a header that workerd injects and user code
+// cannot change. A binding is always looked up in the version that the process runs, so a Worker reaches the resources
+// that its upload named and no others, whatever it sends. The services themselves (KV, dispatch, egress) know nothing of
+// processes.
+//
+// A Border may be used concurrently.
+package binding
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"atoll.dev/atoll/internal/atoll"
+	"atoll.dev/atoll/internal/dispatch"
+	"atoll.dev/atoll/internal/egress"
+	"atoll.dev/atoll/internal/fault"
+	"atoll.dev/atoll/internal/hop"
+	"atoll.dev/atoll/internal/isolate"
+)
+
+// Services are what lies behind the border.
+type Services struct {
+	Call   func(context.Context, dispatch.Call) (*dispatch.Reply, error)
+	Egress func(w http.ResponseWriter, r *http.Request, proto string) error
+	KV     func(namespace string) http.Handler
+}
+
+// Border answers the requests of isolate processes.
+type Border struct {
+	lg *slog.Logger
+	Services
+}
+
+// New returns a Border. Its services may be set until the first process runs.
+func New(lg *slog.Logger) *Border { return &Border{lg: lg} }
+
+// ServeHTTP implements http.Handler for isolate.New.
+func (b *Border) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	p := isolate.From(r.Context())
+	if p == nil {
+		http.Error(w, "no process", http.StatusForbidden)
+		return
+	}
+	service := r.Header.Get(isolate.HeaderService)
+	switch service {
+	case isolate.ServiceEgress:
+		b.egress(w, r)
+		return
+	case isolate.ServiceCache:
+		cache(w, r)
+		return
+	}
+	bound, ok := lookup(p, service)
+	if !ok {
+		b.lg.Warn("request to an unknown service", "script", p.Spec.Ref.String(), "isolate", p.ID, "service", service)
+		http.Error(w, "no such service", http.StatusForbidden)
+		return
+	}
+	if err := b.bound(w, r, p, bound); err != nil {
+		b.refuse(w, p, bound, err)
+	}
+}
+
+// lookup finds the binding that a service's name stands for in the version that the process runs.
+func lookup(p *isolate.Process, service string) (atoll.Binding, bool) {
+	index, ok := strings.CutPrefix(service, isolate.ServiceBinding)
+	i, err := strconv.Atoi(index)
+	list := p.Spec.Version.Bindings
+	if !ok || err != nil || i < 0 || i >= len(list) {
+		return atoll.Binding{}, false
+	}
+	return list[i], true
+}
+
+// fields are those of a binding's object that the border needs.
+type fields struct {
+	NamespaceID string `json:"namespace_id"` // kv_namespace
+	Namespace   string `json:"namespace"`    // dispatch_namespace
+	Service     string `json:"service"`      // service
+	Entrypoint  string `json:"entrypoint"`
+}
+
+func (b *Border) bound(w http.ResponseWriter, r *http.Request, p *isolate.Process, bound atoll.Binding) error {
+	var f fields
+	if err := json.Unmarshal(bound.Fields, &f); err != nil {
+		return fmt.Errorf("read binding: %w", err)
+	}
+	account := p.Spec.Ref.Account
+	switch bound.Type {
+	case "kv_namespace":
+		b.KV(f.NamespaceID).ServeHTTP(w, r)
+		return nil
+	case "service":
+		return b.call(w, r, dispatch.Call{Script: atoll.ScriptRef{Account: account, Name: atoll.ScriptName(f.Service)}, Entrypoint: f.Entrypoint})
+	case "dispatch_namespace":
+		name, err := dispatched(r)
+		if err != nil {
+			return err
+		}
+		return b.call(w, r, dispatch.Call{Script: atoll.ScriptRef{Account: account, Namespace: atoll.NamespaceName(f.Namespace), Name: name}})
+	}
+	return fmt.Errorf("binding of type %s has no service", bound.Type)
+}
+
+// dispatched reads which user Worker a dispatch stub means; js/dispatch.js writes it.
+func dispatched(r *http.Request) (atoll.ScriptName, error) {
+	var target struct {
+		Name string `json:"name"`
+	}
+	b, err := base64.StdEncoding.DecodeString(r.Header.Get(isolate.HeaderDispatch))
+	if err == nil {
+		err = json.Unmarshal(b, &target)
+	}
+	if err != nil {
+		return "", fmt.Errorf("read dispatch header: %w", err)
+	}
+	name, err := atoll.ParseScriptName(target.Name)
+	if err != nil {
+		return "", errNotFound // a name that no Worker can have
+	}
+	return name, nil
+}
+
+func (b *Border) call(w http.ResponseWriter, r *http.Request, c dispatch.Call) error {
+	c.Request = hop.FromServer(r)
+	c.Proto = r.Header.Get(isolate.HeaderProto)
+	c.Cf = r.Header.Get(isolate.HeaderCf)
+	reply, err := b.Call(r.Context(), c)
+	if err != nil {
+		return err
+	}
+	defer reply.Close()
+	hop.Relay(r.Context(), w, reply.Response)
+	return nil
+}
+
+// errNotFound is what Cloudflare throws for a missing user Worker; platforms compare its message.
+var errNotFound = &dispatch.Exception{Name: "Error", Message: "Worker not found."}
+
+// refuse answers with what the calling code is to be thrown.
+func (b *Border) refuse(w http.ResponseWriter, p *isolate.Process, bound atoll.Binding, err error) {
+	var e *dispatch.Exception
+	switch {
+	case errors.As(err, &e):
+	case fault.KindOf(err) == fault.NotFound:
+		e = errNotFound
+	case errors.Is(err, context.Canceled):
+		panic(http.ErrAbortHandler) // nobody listens any more
+	default:
+		b.lg.Error("binding failed", "script", p.Spec.Ref.String(), "isolate", p.ID, "binding", bound.Name, "err", err)
+		e = dispatch.AsException(err)
+	}
+	throw(w, e)
+}
+
+// throw answers with an exception for the calling code. js/prelude.js and js/dispatch.js throw it.
+func throw(w http.ResponseWriter, e *dispatch.Exception) {
+	w.Header().Set(isolate.HeaderError, e.Pack())
+	w.WriteHeader(http.StatusInternalServerError)
+}
+
+func (b *Border) egress(w http.ResponseWriter, r *http.Request) {
+	if err := b.Egress(w, r, r.Header.Get(isolate.HeaderProto)); err != nil {
+		b.lg.Debug("subrequest failed", "host", r.Host, "err", err)
+		throw(w, &dispatch.Exception{Name: "Error", Message: egress.Reason(err)})
+	}
+}
+
+// cache answers the Cache API as an empty cache that keeps nothing: a match misses, a put is dropped, a delete finds
+// nothing. https://developers.cloudflare.com/workers/runtime-apis/cache/
+func cache(w http.ResponseWriter, r *http.Request) {
+	switch r.Method {
+	case http.MethodPut:
+		w.WriteHeader(http.StatusNoContent)
+	case "PURGE":
+		w.WriteHeader(http.StatusNotFound)
+	default:
+		w.Header().Set("CF-Cache-Status", "MISS")
+		w.WriteHeader(http.StatusGatewayTimeout)
+	}
+}

@@ -1,0 +1,151 @@
+package dispatch
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+
+	"atoll.dev/atoll/internal/atoll"
+	"atoll.dev/atoll/internal/hop"
+	"atoll.dev/atoll/internal/isolate"
+)
+
+// Call is one request to a script.
+type Call struct {
+	Script     atoll.ScriptRef
+	Request    *hop.Request
+	Proto      string // the URL's scheme: "http" or "https"
+	Cf         string // request.cf as JSON; seen by trusted Workers only
+	Entrypoint string // a named export; empty: the default one
+}
+
+// Reply is a script's response. Close must be called when it has been relayed.
+type Reply struct {
+	*hop.Response
+	process *isolate.Process
+}
+
+// Close ends the exchange and lets go of the process.
+func (r *Reply) Close() {
+	r.Body.Close()
+	r.process.Release()
+}
+
+// Exception is what a Worker threw, or what became of it instead of an answer.
+type Exception struct {
+	Name    string `json:"name"` // "Error", "TypeError", ...
+	Message string `json:"message"`
+	Stack   string `json:"stack,omitempty"`
+}
+
+func (e *Exception) Error() string { return e.Name + ": " + e.Message }
+
+// Pack returns e as the value of isolate.HeaderError.
+func (e *Exception) Pack() string {
+	b, _ := json.Marshal(Exception{Name: e.Name, Message: e.Message}) // strings always marshal
+	return base64.StdEncoding.EncodeToString(b)
+}
+
+// The exceptions that the node itself makes.
+var (
+	// ErrNeverResponds is workerd's own failure of a request: the handler has nothing left to wait for.
+	ErrNeverResponds = &Exception{Name: "Error", Message: "The script will never generate a response."}
+	// ErrCrashed is the end of a request whose process died.
+	ErrCrashed = &Exception{Name: "Error", Message: "The Worker's process ended before it answered."}
+)
+
+// Do carries a call to a process of its script and returns the response. The error's chain has a fault of kind NotFound
+// for a missing script, and an *Exception for what went wrong in the Worker.
+func (d *Dispatcher) Do(ctx context.Context, c Call) (*Reply, error) {
+	p, err := d.acquire(ctx, c.Script)
+	if err != nil {
+		return nil, err
+	}
+	c.Request.Extra = append(c.Request.Extra, isolate.HeaderProto, c.Proto)
+	if c.Cf != "" && p.Spec.Version.Trusted {
+		c.Request.Extra = append(c.Request.Extra, isolate.HeaderCf, c.Cf)
+	}
+	if c.Entrypoint != "" {
+		c.Request.Extra = append(c.Request.Extra, isolate.HeaderEntrypoint, c.Entrypoint)
+	}
+	res, err := p.Client.Do(ctx, c.Request)
+	if err != nil {
+		p.Release()
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		d.lg.Debug("exchange failed", "script", c.Script.String(), "isolate", p.ID, "err", err)
+		return nil, fmt.Errorf("call %s: %w: %w", c.Script, ErrCrashed, err)
+	}
+	reply := &Reply{res, p}
+	if e := failure(res); e != nil {
+		reply.Close()
+		return nil, fmt.Errorf("call %s: %w", c.Script, e)
+	}
+	return reply, nil
+}
+
+// failure tells a response that stands for an exception from one that the Worker made.
+func failure(res *hop.Response) *Exception {
+	if res.StatusCode != http.StatusInternalServerError {
+		return nil
+	}
+	if packed := res.Header.Get(isolate.HeaderException); packed != "" {
+		return unpack(packed)
+	}
+	if res.Header.Get(isolate.HeaderResponse) == "" {
+		return ErrNeverResponds
+	}
+	return nil
+}
+
+func unpack(packed string) *Exception {
+	var e Exception
+	b, err := base64.StdEncoding.DecodeString(packed)
+	if err == nil {
+		err = json.Unmarshal(b, &e)
+	}
+	if err != nil {
+		return &Exception{Name: "Error", Message: "exception without a message"}
+	}
+	return &e
+}
+
+// Event runs a handler that answers nothing, such as scheduled(). fields are the event's, with its type; the returned
+// bool is false when the handler asked not to be retried.
+func (d *Dispatcher) Event(ctx context.Context, ref atoll.ScriptRef, fields map[string]any) (retry bool, err error) {
+	b, err := json.Marshal(fields)
+	if err != nil {
+		return true, fmt.Errorf("marshal event: %w", err)
+	}
+	req := &hop.Request{Method: http.MethodPost, Target: "/", Host: "atoll", Extra: []string{isolate.HeaderEvent, base64.StdEncoding.EncodeToString(b)}}
+	reply, err := d.Do(ctx, Call{Script: ref, Request: req, Proto: "https"})
+	if err != nil {
+		return true, err
+	}
+	defer reply.Close()
+	var answer struct{ Retry bool }
+	err = json.NewDecoder(io.LimitReader(reply.Body, 1<<10)).Decode(&answer)
+	return answer.Retry || err != nil, err
+}
+
+// AsException returns what a dispatch Worker is thrown for err.
+func AsException(err error) *Exception {
+	var e *Exception
+	if errors.As(err, &e) {
+		return e
+	}
+	return &Exception{Name: "Error", Message: "internal error"}
+}
+
+// resources are the messages of exceptions that a limit, not the Worker's code, has raised. See
+// https://developers.cloudflare.com/workers/observability/errors/
+var resources = []string{"Worker exceeded CPU time limit.", "Worker exceeded memory limit."}
+
+// Resource reports whether e is the refusal of a limit.
+func (e *Exception) Resource() bool { return slices.Contains(resources, e.Message) }

@@ -1,0 +1,302 @@
+// Package dispatch decides which isolate process serves a request to a script, and carries the request there.
+//
+// It starts a process when a script without one is called, starts more for a busy script, retires those of a version that
+// is no longer deployed, and stops the idle. What a script's active version is it asks its [Source] once and remembers
+// until [Dispatcher.Publish] says otherwise.
+//
+// # Invariant
+//
+// A request is served by one version from its first byte to its last: the version is read once, the process is held until
+// the response's body has been closed, and a retired process finishes what it holds.
+//
+// # Concurrency
+//
+// A Dispatcher may be used concurrently. There is one lock a script and one for the table of scripts; neither is held
+// while a process is started, fed or waited for.
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"sync"
+	"time"
+
+	"atoll.dev/atoll/internal/atoll"
+	"atoll.dev/atoll/internal/isolate"
+)
+
+// Source is where the active version of a script is read.
+type Source interface {
+	// Script returns the script with its active version loaded, or a fault of kind NotFound.
+	Script(ctx context.Context, ref atoll.ScriptRef) (*atoll.Script, error)
+}
+
+// Starter starts isolate processes.
+type Starter interface {
+	Start(isolate.Spec) (*isolate.Process, error)
+}
+
+// Options configure a Dispatcher; zero values mean the defaults.
+type Options struct {
+	IdleAfter   time.Duration // stop a process that has been idle for so long; 5 minutes
+	MaxPerCores int           // processes a script, at the most; the number of cores
+	MinMemory   float64       // stop idle processes while less than this part of memory is available; 0.1
+	StartupCPU  time.Duration // CPU time a Worker may use to load, over what an empty one uses; 1 s
+}
+
+// Dispatcher owns the isolate processes of a node.
+type Dispatcher struct {
+	lg     *slog.Logger
+	source Source
+	start  Starter
+	load   func(hash string) ([]byte, error)
+	opts   Options
+
+	mu      sync.Mutex
+	scripts map[atoll.ScriptRef]*script
+	warm    map[atoll.VersionID]*isolate.Process // validated, not yet published
+}
+
+// New returns a Dispatcher that reads modules by load.
+func New(lg *slog.Logger, source Source, start Starter, load func(hash string) ([]byte, error), opts Options) *Dispatcher {
+	if opts.IdleAfter == 0 {
+		opts.IdleAfter = 5 * time.Minute
+	}
+	if opts.MaxPerCores == 0 {
+		opts.MaxPerCores = runtime.NumCPU()
+	}
+	if opts.MinMemory == 0 {
+		opts.MinMemory = 0.1
+	}
+	if opts.StartupCPU == 0 {
+		opts.StartupCPU = time.Second
+	}
+	return &Dispatcher{lg: lg, source: source, start: start, load: load, opts: opts,
+		scripts: map[atoll.ScriptRef]*script{}, warm: map[atoll.VersionID]*isolate.Process{}}
+}
+
+// script is what the dispatcher knows of one script.
+type script struct {
+	ref atoll.ScriptRef
+
+	mu       sync.Mutex
+	gone     bool           // removed from the table
+	version  *atoll.Version // nil: to be read
+	changes  int            // counts Publish
+	procs    []*isolate.Process
+	starting chan struct{} // closed when the start in progress has ended; nil: none is
+	crashes  int           // in a row
+	retryAt  time.Time     // no start before
+	lastUse  time.Time
+}
+
+// ErrCrashLoop says that a Worker's process has died again and again and is not started for the moment.
+var ErrCrashLoop = errors.New("the Worker keeps crashing and is not restarted yet")
+
+// acquire returns a process of ref's active version, held once.
+func (d *Dispatcher) acquire(ctx context.Context, ref atoll.ScriptRef) (*isolate.Process, error) {
+	for {
+		s := d.script(ref)
+		version, changes, err := d.active(ctx, s)
+		if err != nil {
+			return nil, err
+		}
+		p, wait, err := s.pick(version, changes)
+		switch {
+		case err != nil:
+			return nil, err
+		case p != nil:
+			return p, nil
+		case wait != nil:
+			select {
+			case <-wait:
+			case <-ctx.Done():
+				return nil, context.Cause(ctx)
+			}
+		default:
+			if err := d.add(s, version); err != nil {
+				return nil, err
+			}
+		}
+	}
+}
+
+func (d *Dispatcher) script(ref atoll.ScriptRef) *script {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := d.scripts[ref]
+	if s == nil {
+		s = &script{ref: ref, lastUse: time.Now()}
+		d.scripts[ref] = s
+	}
+	return s
+}
+
+// active returns the script's active version, reading it where it is not remembered, and how many changes it has seen.
+func (d *Dispatcher) active(ctx context.Context, s *script) (*atoll.Version, int, error) {
+	for {
+		s.mu.Lock()
+		version, changes := s.version, s.changes
+		s.mu.Unlock()
+		if version != nil {
+			return version, changes, nil
+		}
+		sc, err := d.source.Script(ctx, s.ref)
+		if err != nil {
+			d.forget(s)
+			return nil, 0, fmt.Errorf("read script %s: %w", s.ref, err)
+		}
+		if sc.Version == nil {
+			d.forget(s)
+			return nil, 0, s.ref.NotFound()
+		}
+		s.mu.Lock()
+		if s.changes == changes {
+			s.version = sc.Version
+		}
+		s.mu.Unlock()
+	}
+}
+
+// forget drops a script without processes from the table.
+func (d *Dispatcher) forget(s *script) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.procs) == 0 && s.starting == nil && d.scripts[s.ref] == s {
+		s.gone = true
+		delete(d.scripts, s.ref)
+	}
+}
+
+// pick holds the least loaded process of the version. Without one it returns a channel to wait for when a start is in
+// progress, or nothing, and then the caller has been chosen to start one.
+func (s *script) pick(version *atoll.Version, changes int) (*isolate.Process, <-chan struct{}, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.gone || s.changes != changes {
+		done := make(chan struct{})
+		close(done)
+		return nil, done, nil // look again
+	}
+	s.lastUse = time.Now()
+	var best *isolate.Process
+	least := 0
+	for _, p := range s.procs {
+		if p.Spec.Version.ID != version.ID {
+			continue
+		}
+		if n, _ := p.Load(); best == nil || n < least {
+			best, least = p, n
+		}
+	}
+	if best != nil && best.Acquire() {
+		return best, nil, nil
+	}
+	if s.starting != nil {
+		return nil, s.starting, nil
+	}
+	if s.lastUse.Before(s.retryAt) {
+		return nil, nil, ErrCrashLoop
+	}
+	s.starting = make(chan struct{})
+	return nil, nil, nil
+}
+
+// add starts one more process of the version, or takes the one that validated it. Its caller has set s.starting.
+func (d *Dispatcher) add(s *script, version *atoll.Version) error {
+	d.mu.Lock()
+	p := d.warm[version.ID]
+	delete(d.warm, version.ID)
+	d.mu.Unlock()
+	var err error
+	if p == nil {
+		p, err = d.start.Start(isolate.Spec{Ref: s.ref, Version: version, Load: d.load})
+	}
+	s.mu.Lock()
+	close(s.starting)
+	s.starting = nil
+	current := err == nil && !s.gone && s.version == version
+	if current {
+		s.procs = append(s.procs, p)
+	}
+	s.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("start %s: %w", s.ref, err)
+	}
+	if !current {
+		p.Retire()
+		return nil
+	}
+	go d.watch(s, p, time.Now()) // ends with the process, which the factory ends
+	return nil
+}
+
+// healthyAfter is how long a process must have lived for its death not to count as one of a crash loop.
+const healthyAfter = 10 * time.Second
+
+// watch takes a process off its script when it has exited, and delays the next start when it crashed young.
+func (d *Dispatcher) watch(s *script, p *isolate.Process, started time.Time) {
+	<-p.Done()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, q := range s.procs {
+		if q == p {
+			s.procs = append(s.procs[:i:i], s.procs[i+1:]...)
+			break
+		}
+	}
+	if p.Retired() {
+		return
+	}
+	now := time.Now()
+	s.crashes++
+	if now.Sub(started) > healthyAfter {
+		s.crashes = 1
+	}
+	s.retryAt = now.Add(backOff(s.crashes))
+	d.lg.Warn("isolate process died", "script", s.ref.String(), "version", p.Spec.Version.ID, "isolate", p.ID,
+		"crashes", s.crashes, "output", string(p.Output()))
+}
+
+// backOff is how long a script that crashed n times in a row is left alone: not at all the first time, at most 30 s.
+func backOff(n int) time.Duration {
+	if n <= 1 {
+		return 0
+	}
+	return min(100*time.Millisecond<<min(n-2, 10), 30*time.Second)
+}
+
+// Publish says that ref has another active version, or none. The next request sees it; processes of the version before
+// finish what they hold.
+func (d *Dispatcher) Publish(ref atoll.ScriptRef) {
+	d.mu.Lock()
+	s := d.scripts[ref]
+	d.mu.Unlock()
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	s.version = nil
+	s.changes++
+	s.crashes, s.retryAt = 0, time.Time{}
+	old := s.procs
+	s.procs = nil
+	s.mu.Unlock()
+	for _, p := range old {
+		p.Retire()
+	}
+}
+
+// PublishNamespace is Publish for every script of a dispatch namespace.
+func (d *Dispatcher) PublishNamespace(account atoll.AccountID, ns atoll.NamespaceName) {
+	for _, s := range d.all() {
+		if s.ref.Account == account && s.ref.Namespace == ns {
+			d.Publish(s.ref)
+		}
+	}
+}

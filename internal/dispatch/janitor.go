@@ -1,0 +1,152 @@
+package dispatch
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"os"
+	"slices"
+	"strconv"
+	"time"
+
+	"atoll.dev/atoll/internal/isolate"
+)
+
+// busy is the part of a core from which on a process is not enough for its script.
+const busy = 0.7
+
+// Run looks after the processes until ctx is done: it stops the idle, least recently used first when memory is short, and
+// starts more where a script keeps its processes busy.
+func (d *Dispatcher) Run(ctx context.Context) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	seen := map[*isolate.Process]usage{}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-tick.C:
+			seen = d.scale(seen, now)
+			d.stopIdle(now, memoryShort(d.opts.MinMemory))
+		}
+	}
+}
+
+type usage struct {
+	cpu  time.Duration
+	when time.Time
+}
+
+// scale starts one more process for each script whose processes were all busy since the last look.
+func (d *Dispatcher) scale(before map[*isolate.Process]usage, now time.Time) map[*isolate.Process]usage {
+	after := map[*isolate.Process]usage{}
+	for _, s := range d.all() {
+		s.mu.Lock()
+		procs, version := slices.Clone(s.procs), s.version
+		s.mu.Unlock()
+		all := len(procs) > 0 && len(procs) < d.opts.MaxPerCores && version != nil
+		for _, p := range procs {
+			if holds, last := p.Load(); holds == 0 && now.Sub(last) > 2*time.Second {
+				all = false
+				continue // asleep: not worth a system call
+			}
+			cpu, err := p.CPUTime()
+			if err != nil {
+				all = false
+				continue
+			}
+			after[p] = usage{cpu, now}
+			was, ok := before[p]
+			all = all && ok && float64(cpu-was.cpu) > busy*float64(now.Sub(was.when))
+		}
+		if !all {
+			continue
+		}
+		s.mu.Lock()
+		chosen := s.starting == nil && s.version == version
+		if chosen {
+			s.starting = make(chan struct{})
+		}
+		s.mu.Unlock()
+		if chosen {
+			if err := d.add(s, version); err != nil {
+				d.lg.Warn("cannot start another process", "script", s.ref.String(), "err", err)
+			}
+		}
+	}
+	return after
+}
+
+// stopIdle retires processes that have been idle for long, and while memory is short the least recently used of all that
+// hold nothing. Scripts that nobody has asked for and that have no process are forgotten.
+func (d *Dispatcher) stopIdle(now time.Time, short bool) {
+	type idle struct {
+		s    *script
+		p    *isolate.Process
+		last time.Time
+	}
+	var rest []idle
+	for _, s := range d.all() {
+		s.mu.Lock()
+		procs, unused := slices.Clone(s.procs), now.Sub(s.lastUse) > d.opts.IdleAfter
+		s.mu.Unlock()
+		if len(procs) == 0 && unused {
+			d.forget(s)
+		}
+		for _, p := range procs {
+			holds, last := p.Load()
+			switch {
+			case holds > 0:
+			case now.Sub(last) > d.opts.IdleAfter:
+				d.stop(s, p)
+			case short:
+				rest = append(rest, idle{s, p, last})
+			}
+		}
+	}
+	slices.SortFunc(rest, func(a, b idle) int { return a.last.Compare(b.last) })
+	for _, r := range rest[:(len(rest)+3)/4] { // a quarter a second, until there is enough
+		d.stop(r.s, r.p)
+	}
+}
+
+// stop takes a process off its script and retires it. A request that has just taken hold of it is still served.
+func (d *Dispatcher) stop(s *script, p *isolate.Process) {
+	s.mu.Lock()
+	s.procs = slices.DeleteFunc(s.procs, func(q *isolate.Process) bool { return q == p })
+	s.mu.Unlock()
+	p.Retire()
+}
+
+func (d *Dispatcher) all() []*script {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	list := make([]*script, 0, len(d.scripts))
+	for _, s := range d.scripts {
+		list = append(list, s)
+	}
+	return list
+}
+
+// memoryShort tells whether less than the given part of the machine's memory is available, by MemAvailable of proc(5).
+func memoryShort(part float64) bool {
+	b, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return false
+	}
+	var total, available float64
+	for sc := bufio.NewScanner(bytes.NewReader(b)); sc.Scan(); {
+		f := bytes.Fields(sc.Bytes())
+		if len(f) < 2 {
+			continue
+		}
+		n, _ := strconv.ParseFloat(string(f[1]), 64)
+		switch string(f[0]) {
+		case "MemTotal:":
+			total = n
+		case "MemAvailable:":
+			available = n
+		}
+	}
+	return available < part*total
+}

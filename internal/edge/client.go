@@ -1,0 +1,130 @@
+package edge
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"time"
+)
+
+// newRay makes a request id: 16 hexadecimal digits, as cf-ray has before its colo.
+func newRay() string {
+	var b [8]byte
+	rand.Read(b[:])
+	return hex.EncodeToString(b[:])
+}
+
+// describe makes request.cf for a protocol: what a node can say truthfully of
+// https://developers.cloudflare.com/workers/runtime-apis/request/#incomingrequestcfproperties
+func describe(proto, colo string) string {
+	if proto == "HTTP/2.0" {
+		proto = "HTTP/2"
+	}
+	b, _ := json.Marshal(map[string]any{"httpProtocol": proto, "colo": colo, "tlsVersion": "", "tlsCipher": ""}) // strings always marshal
+	return string(b)
+}
+
+// claims are the headers by which the edge itself says who the client is.
+// https://developers.cloudflare.com/fundamentals/reference/http-headers/
+var claims = []string{"Cf-Connecting-Ip", "Cf-Connecting-Ipv6", "Cf-Pseudo-Ipv4", "Cf-Ipcountry", "Cf-Ray", "Cf-Visitor",
+	"Cf-Worker", "True-Client-Ip", "X-Real-Ip", "X-Forwarded-Proto"}
+
+// identify puts the edge's own words about the client in place of any that the client sent.
+func (e *Edge) identify(h http.Header, r *http.Request, ray string) {
+	for _, name := range claims {
+		delete(h, name)
+	}
+	ip, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		ip = r.RemoteAddr
+	}
+	h["Cf-Connecting-Ip"], h["X-Real-Ip"] = []string{ip}, []string{ip}
+	h["Cf-Ray"] = []string{ray}
+	h["X-Forwarded-Proto"] = []string{"http"}
+	h["Cf-Visitor"] = []string{`{"scheme":"http"}`}
+	if before := h["X-Forwarded-For"]; len(before) > 0 {
+		ip = before[len(before)-1] + "," + ip
+	}
+	h["X-Forwarded-For"] = []string{ip}
+}
+
+const hexDigits = "0123456789ABCDEF"
+
+// escapeTarget percent-encodes the bytes that no URL may have and that workerd refuses; browsers send some of them in a
+// query. All others stay as they were sent.
+func escapeTarget(t string) string {
+	n := 0
+	for i := range len(t) {
+		if forbidden(t[i]) {
+			n++
+		}
+	}
+	if n == 0 {
+		return t
+	}
+	out := make([]byte, 0, len(t)+2*n)
+	for i := range len(t) {
+		if c := t[i]; forbidden(c) {
+			out = append(out, '%', hexDigits[c>>4], hexDigits[c&15])
+		} else {
+			out = append(out, c)
+		}
+	}
+	return string(out)
+}
+
+// forbidden are the bytes of neither reserved nor unreserved characters (RFC 3986, section 2), less those that WHATWG's
+// URLs leave as they are.
+func forbidden(c byte) bool {
+	return c <= ' ' || c >= 0x7f || c == '"' || c == '<' || c == '>' || c == '`'
+}
+
+// guard refuses bodies that are too large and clients that stall: each read and write gets a new deadline.
+type guard struct {
+	http.ResponseWriter
+	c     *http.ResponseController
+	stall time.Duration
+	until time.Time // the write deadline in force
+}
+
+// newGuard wraps w and r's body.
+func newGuard(w http.ResponseWriter, r *http.Request, opts Options) *guard {
+	g := &guard{ResponseWriter: w, c: http.NewResponseController(w), stall: opts.Stall}
+	if r.Body != nil && r.Body != http.NoBody {
+		r.Body = &guardedBody{http.MaxBytesReader(w, r.Body, opts.MaxBody), g}
+	}
+	return g
+}
+
+// Unwrap implements the protocol of http.ResponseController.
+func (g *guard) Unwrap() http.ResponseWriter { return g.ResponseWriter }
+
+func (g *guard) Write(p []byte) (int, error) {
+	// Half the time may pass before the deadline is moved: a timer a write would cost more than the write.
+	if now := time.Now(); g.until.Sub(now) < g.stall/2 {
+		g.until = now.Add(g.stall)
+		if err := g.c.SetWriteDeadline(g.until); err != nil {
+			return 0, err
+		}
+	}
+	return g.ResponseWriter.Write(p)
+}
+
+type guardedBody struct {
+	io.ReadCloser
+	g *guard
+}
+
+func (b *guardedBody) Read(p []byte) (int, error) {
+	if err := b.g.c.SetReadDeadline(time.Now().Add(b.g.stall)); err != nil {
+		return 0, err
+	}
+	n, err := b.ReadCloser.Read(p)
+	if err != nil {
+		b.g.c.SetReadDeadline(time.Time{}) // the connection waits for its next request as long as IdleTimeout says
+	}
+	return n, err
+}

@@ -1,0 +1,165 @@
+// Package edge is the public face of a node: it takes clients' requests, finds the platform Worker that their URL is
+// routed to, and answers with what the Worker answers or with an error page.
+//
+// It speaks HTTP/1.1 and HTTP/2 in clear text (h2c with prior knowledge). It keeps the request target as it was sent,
+// adds the headers by which a Worker knows its client, and lets nobody forge them. It sees routes and the dispatcher and
+// nothing of the store or the API, so traffic flows while those do not.
+//
+// An Edge may be used concurrently.
+package edge
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"atoll.dev/atoll/internal/atoll"
+	"atoll.dev/atoll/internal/dispatch"
+	"atoll.dev/atoll/internal/fault"
+	"atoll.dev/atoll/internal/hop"
+	"atoll.dev/atoll/internal/route"
+)
+
+// Options bound what a client may send. Zero values mean the defaults, which are Cloudflare's:
+// https://developers.cloudflare.com/workers/platform/limits/
+type Options struct {
+	MaxURL    int           // bytes of the request target; 16 KB
+	MaxHeader int           // bytes of all headers; 128 KB
+	MaxBody   int64         // bytes of the request body; 100 MB
+	Stall     time.Duration // how long a client may stay silent while its head or body is awaited or it reads nothing; 60 s
+	Colo      string        // the node's name in cf-ray and request.cf; "ATL"
+}
+
+// Caller carries a request to a script.
+type Caller func(context.Context, dispatch.Call) (*dispatch.Reply, error)
+
+// Edge answers clients.
+type Edge struct {
+	lg    *slog.Logger
+	call  Caller
+	opts  Options
+	table atomic.Pointer[route.Table]
+	cf    map[string]string // request.cf by protocol
+}
+
+// New returns an Edge without routes.
+func New(lg *slog.Logger, call Caller, opts Options) *Edge {
+	if opts.MaxURL == 0 {
+		opts.MaxURL = 16 << 10
+	}
+	if opts.MaxHeader == 0 {
+		opts.MaxHeader = 128 << 10
+	}
+	if opts.MaxBody == 0 {
+		opts.MaxBody = 100 << 20
+	}
+	if opts.Stall == 0 {
+		opts.Stall = 60 * time.Second
+	}
+	if opts.Colo == "" {
+		opts.Colo = "ATL"
+	}
+	e := &Edge{lg: lg, call: call, opts: opts, cf: map[string]string{}}
+	for _, proto := range []string{"HTTP/1.0", "HTTP/1.1", "HTTP/2.0"} {
+		e.cf[proto] = describe(proto, opts.Colo)
+	}
+	e.Publish(route.Compile(nil))
+	return e
+}
+
+// Publish replaces the routes.
+func (e *Edge) Publish(t *route.Table) { e.table.Store(t) }
+
+// Server returns an http.Server that serves e with its limits.
+func (e *Edge) Server() *http.Server {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	return &http.Server{
+		Handler:           e,
+		Protocols:         protocols,
+		ReadHeaderTimeout: 15 * time.Second,
+		IdleTimeout:       75 * time.Second,
+		MaxHeaderBytes:    e.opts.MaxHeader,
+		ErrorLog:          slog.NewLogLogger(e.lg.Handler(), slog.LevelDebug),
+	}
+}
+
+// ServeHTTP implements http.Handler.
+func (e *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	ray := newRay() + "-" + e.opts.Colo
+	h := w.Header()
+	h["Cf-Ray"], h["Server"] = []string{ray}, []string{"atoll"}
+	script, problem := e.resolve(r)
+	if problem != nil {
+		e.fail(w, r, ray, problem)
+		return
+	}
+	if err := e.serve(w, r, ray, script); err != nil {
+		e.fail(w, r, ray, e.problem(r, script, err))
+	}
+}
+
+// resolve finds the script for a request, or why there is none.
+func (e *Edge) resolve(r *http.Request) (atoll.ScriptRef, *problem) {
+	if r.Method == http.MethodConnect {
+		return atoll.ScriptRef{}, badRequest
+	}
+	if len(r.RequestURI) > e.opts.MaxURL {
+		return atoll.ScriptRef{}, uriTooLong
+	}
+	if r.ContentLength > e.opts.MaxBody {
+		return atoll.ScriptRef{}, bodyTooLarge
+	}
+	host := r.Host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	path, _, _ := strings.Cut(hop.Target(r), "?")
+	script, ok := e.table.Load().Lookup("http", strings.TrimSuffix(host, "."), path)
+	if !ok {
+		return atoll.ScriptRef{}, noRoute
+	}
+	return script, nil
+}
+
+// serve carries the request to the script and relays the answer. It returns an error only while nothing has been
+// answered yet.
+func (e *Edge) serve(w http.ResponseWriter, r *http.Request, ray string, script atoll.ScriptRef) error {
+	guarded := newGuard(w, r, e.opts)
+	req := hop.FromServer(r)
+	req.Target = escapeTarget(req.Target)
+	e.identify(req.Header, r, ray)
+	reply, err := e.call(r.Context(), dispatch.Call{Script: script, Request: req, Proto: "http", Cf: e.cf[r.Proto]})
+	if err != nil {
+		return err
+	}
+	defer reply.Close()
+	hop.Relay(r.Context(), guarded, reply.Response)
+	return nil
+}
+
+// problem chooses the page for a failed call.
+func (e *Edge) problem(r *http.Request, script atoll.ScriptRef, err error) *problem {
+	var tooLarge *http.MaxBytesError
+	var exception *dispatch.Exception
+	switch {
+	case r.Context().Err() != nil:
+		return clientGone
+	case errors.As(err, &tooLarge):
+		return bodyTooLarge
+	case errors.As(err, &exception) && exception.Resource():
+		return exceededResources
+	case errors.As(err, &exception):
+		return threwException
+	case fault.KindOf(err) == fault.NotFound:
+		return noScript
+	}
+	e.lg.Error("request failed", "script", script.String(), "err", err)
+	return internalError
+}

@@ -1,0 +1,307 @@
+package isolate
+
+import (
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"atoll.dev/atoll/internal/atoll"
+	"atoll.dev/atoll/internal/fault"
+	"atoll.dev/atoll/internal/workerd"
+)
+
+// Spec is what a process runs.
+type Spec struct {
+	Ref     atoll.ScriptRef
+	Version *atoll.Version
+	Load    func(hash string) ([]byte, error) // reads a module's bytes
+}
+
+// The names of our modules in a Worker's own registry. A user module of the same name would be refused by workerd.
+const (
+	preludeModule        = "atoll-prelude.js"
+	wrapperModule        = "atoll-wrapper.js"
+	serviceWorkerModule  = "atoll-serviceworker.js"
+	serviceWorkerMain    = "atoll-main.js"
+	serviceWorkerGlobals = "atoll-globals.js"
+	dispatchModule       = "atoll:dispatch"
+)
+
+var (
+	//go:embed js/prelude.js
+	preludeSource string
+	//go:embed js/untrusted.js
+	untrustedSource string
+	//go:embed js/wrapper.js
+	wrapperSource string
+	//go:embed js/serviceworker.js
+	serviceWorkerSource []byte
+	//go:embed js/dispatch.js
+	dispatchSource []byte
+)
+
+// The headers by which a process and the node understand each other; see docs/invocation.md. Package hop removes them
+// wherever a message crosses the node's border.
+const (
+	HeaderService    = "Atoll-Service"    // process to node: which outward service; injected by workerd
+	HeaderInvocation = "Atoll-Invocation" // both ways: the invocation's tag
+	HeaderProto      = "Atoll-Proto"      // both ways: the URL's scheme
+	HeaderCf         = "Atoll-Cf"         // to a trusted process: request.cf as JSON
+	HeaderEntrypoint = "Atoll-Entrypoint" // to a process: a named entrypoint
+	HeaderEvent      = "Atoll-Event"      // to a process: an event that is not a request
+	HeaderControl    = "Atoll-Control"    // to a process: a question to the wrapper
+	HeaderDispatch   = "Atoll-Dispatch"   // from a dispatch binding: name, limits, outbound parameters
+	HeaderException  = "Atoll-Exception"  // from a process: what the user's code threw
+	HeaderResponse   = "Atoll-Response"   // from a process: this 500 is the user's own answer
+	HeaderError      = "Atoll-Error"      // to a process: throw this
+)
+
+// The outward services, as HeaderService names them. A binding's is ServiceBinding and its index in the version.
+const (
+	ServiceEgress  = "egress"
+	ServiceCache   = "cache"
+	ServiceBinding = "binding/"
+)
+
+// configure makes the configuration message of one process: the wrapper before the user's modules, and every way out of the
+// process an external service behind the one socket, told apart by a header that user code cannot touch.
+func configure(spec Spec, bin workerd.Binary, v8Flags []string, outDir string) ([]byte, error) {
+	v := spec.Version
+	modules, err := loadModules(spec)
+	if err != nil {
+		return nil, err
+	}
+	w := workerd.Worker{
+		Modules:            modules,
+		CompatibilityDate:  compatibilityDate(v.CompatibilityDate, bin.Version),
+		CompatibilityFlags: compatibilityFlags(v.CompatibilityFlags),
+		GlobalOutbound:     &workerd.Designator{Name: ServiceEgress},
+		CacheAPIOutbound:   &workerd.Designator{Name: ServiceCache},
+	}
+	outward := func(name string) workerd.Service { return outwardService(name, "unix:"+outDir+"/sock") }
+	services := []workerd.Service{outward(ServiceEgress), outward(ServiceCache), {Name: "internet", Kind: outward(ServiceEgress).Kind}}
+	wrapped := false
+	for i, b := range v.Bindings {
+		service := ServiceBinding + strconv.Itoa(i)
+		value, needs, err := bindingValue(spec, b, service)
+		if err != nil {
+			return nil, err
+		}
+		if value == nil {
+			continue
+		}
+		if needs {
+			services = append(services, outward(service))
+		}
+		wrapped = wrapped || b.Type == "dispatch_namespace"
+		w.Bindings = append(w.Bindings, workerd.Binding{Name: b.Name, Value: value})
+	}
+	socket := workerd.HTTPOptions{ForwardedProtoHeader: HeaderProto}
+	// Without a header name workerd makes request.cf of the peer's address; with one that never comes it is undefined.
+	socket.CfBlobHeader = HeaderCf
+	cfg := workerd.Config{
+		Services: append([]workerd.Service{{Name: "main", Kind: w}}, services...),
+		Sockets:  []workerd.Socket{{Name: "http", Address: "*:0", HTTP: socket, Service: workerd.Designator{Name: "main"}}},
+		V8Flags:  v8Flags,
+	}
+	if wrapped {
+		cfg.Extensions = []workerd.Extension{{Modules: []workerd.ExtensionModule{{Name: dispatchModule, Internal: true, Source: dispatchSource}}}}
+	}
+	message, err := workerd.Encode(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("encode configuration: %w", err)
+	}
+	return message, nil
+}
+
+// outwardService is a service behind the socket that leads out of the sandbox.
+func outwardService(name, address string) workerd.Service {
+	return workerd.Service{Name: name, Kind: workerd.External{
+		Address: address,
+		HTTP: workerd.HTTPOptions{
+			ForwardedProtoHeader: HeaderProto,
+			CfBlobHeader:         HeaderCf,
+			InjectRequestHeaders: []workerd.Header{{Name: HeaderService, Value: name}},
+		},
+	}}
+}
+
+// bindingValue makes one binding. needs tells whether it uses the outward service of the given name.
+func bindingValue(spec Spec, b atoll.Binding, service string) (v workerd.BindingValue, needs bool, err error) {
+	var f struct {
+		Text        string          `json:"text"`
+		JSON        json.RawMessage `json:"json"`
+		Part        string          `json:"part"`
+		Algorithm   json.RawMessage `json:"algorithm"`
+		Format      string          `json:"format"`
+		Usages      []string        `json:"usages"`
+		Extractable bool            `json:"extractable"`
+	}
+	if len(b.Fields) > 0 {
+		if err := json.Unmarshal(b.Fields, &f); err != nil {
+			return nil, false, fmt.Errorf("binding %s: %w", b.Name, err)
+		}
+	}
+	switch b.Type {
+	case "plain_text":
+		return workerd.Text(f.Text), false, nil
+	case "secret_text":
+		return workerd.Text(b.Secret), false, nil
+	case "json":
+		return workerd.JSON(f.JSON), false, nil
+	case "secret_key":
+		format, ok := map[string]workerd.KeyFormat{"raw": workerd.Base64Key, "jwk": workerd.JWKKey, "pkcs8": workerd.PKCS8Key, "spki": workerd.SPKIKey}[f.Format]
+		if !ok {
+			return nil, false, fault.Newf(fault.Invalid, 10021, "binding %s: unknown key format %q", b.Name, f.Format)
+		}
+		return workerd.CryptoKey{Format: format, Key: b.Secret, Algorithm: f.Algorithm, Extractable: f.Extractable, Usages: f.Usages}, false, nil
+	case "wasm_module":
+		if spec.Version.MainModule != "" {
+			return nil, false, fault.Newf(fault.Invalid, 10021, "binding %s: wasm_module bindings are for service-worker scripts; import %q instead", b.Name, f.Part)
+		}
+		return nil, false, nil // a global, which loadModules makes
+	case "text_blob", "data_blob":
+		data, err := loadPart(spec, f.Part)
+		if err != nil {
+			return nil, false, fmt.Errorf("binding %s: %w", b.Name, err)
+		}
+		if b.Type == "text_blob" {
+			return workerd.Text(data), false, nil
+		}
+		return workerd.Data(data), false, nil
+	case "version_metadata":
+		meta, err := json.Marshal(map[string]any{"id": spec.Version.ID, "tag": spec.Version.Annotations["workers/tag"], "timestamp": spec.Version.Created.UTC().Format("2006-01-02T15:04:05.000Z")})
+		return workerd.JSON(meta), false, err
+	case "kv_namespace":
+		return workerd.KVNamespace{Name: service}, true, nil
+	case "service":
+		return workerd.Fetcher{Name: service}, true, nil
+	case "dispatch_namespace":
+		return workerd.Wrapped{Module: dispatchModule, Inner: []workerd.Binding{{Name: "fetcher", Value: workerd.Fetcher{Name: service}}}}, true, nil
+	}
+	return nil, false, fault.Newf(fault.Invalid, 10021, "binding %s of type %s is not supported", b.Name, b.Type)
+}
+
+func loadPart(spec Spec, part string) ([]byte, error) {
+	for _, m := range spec.Version.Modules {
+		if m.Name == part {
+			return spec.Load(m.Hash)
+		}
+	}
+	return nil, fmt.Errorf("no part %q", part)
+}
+
+// loadModules reads the user's modules and puts ours in front.
+func loadModules(spec Spec) ([]workerd.Module, error) {
+	v := spec.Version
+	main := v.MainModule
+	prelude := preludeSource
+	if !v.Trusted {
+		prelude += untrustedSource
+	}
+	modules := []workerd.Module{{}, {Name: preludeModule, Body: []byte(prelude)}}
+	if main == "" {
+		main = serviceWorkerMain
+		own, err := serviceWorkerModules(v)
+		if err != nil {
+			return nil, err
+		}
+		modules = append(modules, own...)
+	}
+	wrapper := strings.NewReplacer(`"@PRELUDE@"`, quote("./"+preludeModule), `"@MAIN@"`, quote(importable(main))).Replace(wrapperSource)
+	modules[0] = workerd.Module{Name: wrapperModule, Body: []byte(wrapper)}
+	for _, m := range v.Modules {
+		kind, ok := moduleKinds[m.Type]
+		if !ok || v.MainModule == "" && m.Name != v.BodyPart && kind != workerd.WasmModule {
+			continue // a source map, or the part of a text or data binding
+		}
+		data, err := spec.Load(m.Hash)
+		if err != nil {
+			return nil, fmt.Errorf("load module %s: %w", m.Name, err)
+		}
+		if v.MainModule == "" && m.Name == v.BodyPart {
+			kind, data = workerd.CommonJSModule, scriptSource(data)
+		}
+		modules = append(modules, workerd.Module{Name: m.Name, Kind: kind, Body: data})
+	}
+	return modules, nil
+}
+
+var moduleKinds = map[atoll.ModuleType]workerd.ModuleKind{
+	atoll.ESModule: workerd.ESModule, atoll.CommonJS: workerd.CommonJSModule, atoll.Text: workerd.TextModule,
+	atoll.Data: workerd.DataModule, atoll.JSON: workerd.JSONModule, atoll.Wasm: workerd.WasmModule,
+}
+
+// serviceWorkerModules makes an ES module of a service-worker script: the listeners, then the WebAssembly modules that are
+// its globals, then the script, in the order of evaluation.
+func serviceWorkerModules(v *atoll.Version) ([]workerd.Module, error) {
+	var imports, globals strings.Builder
+	for i, b := range v.Bindings {
+		if b.Type != "wasm_module" {
+			continue
+		}
+		var f struct {
+			Part string `json:"part"`
+		}
+		if err := json.Unmarshal(b.Fields, &f); err != nil {
+			return nil, fmt.Errorf("binding %s: %w", b.Name, err)
+		}
+		fmt.Fprintf(&imports, "import m%d from %s;\n", i, quote(importable(f.Part)))
+		fmt.Fprintf(&globals, "globalThis[%s] = m%d;\n", quote(b.Name), i)
+	}
+	main := fmt.Sprintf("import { module } from %s;\nimport %s;\nimport %s;\nexport default module();\n",
+		quote("./"+serviceWorkerModule), quote("./"+serviceWorkerGlobals), quote(importable(v.BodyPart)))
+	return []workerd.Module{
+		{Name: serviceWorkerMain, Body: []byte(main)},
+		{Name: serviceWorkerModule, Body: serviceWorkerSource},
+		{Name: serviceWorkerGlobals, Body: []byte(imports.String() + globals.String())},
+	}, nil
+}
+
+// quote writes s as a JavaScript string.
+func quote(s string) string {
+	b, _ := json.Marshal(s) // a string always marshals; JSON is JavaScript (ECMA-262, "Superset of JSON")
+	return string(b)
+}
+
+// importable is the specifier by which a module at the root imports the one of the given name.
+func importable(name string) string { return "./" + path.Clean(name) }
+
+var useStrict = regexp.MustCompile(`^(?:\s|//[^\n]*\n|/\*(?s:.*?)\*/)*["']use strict["']`)
+
+// scriptSource makes a CommonJS module of a service-worker script: in one line with its first, so that line numbers stay,
+// and without CommonJS's names, by which bundles guess where they are.
+func scriptSource(script []byte) []byte {
+	head := "module=exports=require=undefined;"
+	if useStrict.Match(script) {
+		head = `"use strict";` + head
+	}
+	return append([]byte(head), script...)
+}
+
+// compatibilityDate clamps a date to the newest that this workerd knows. Dates past today are refused at upload; between
+// a workerd release and today nothing has changed for it.
+func compatibilityDate(date, newest string) string {
+	if date == "" {
+		return "2021-11-02" // Cloudflare's default: https://developers.cloudflare.com/workers/configuration/compatibility-dates/
+	}
+	if newest != "" && date > newest {
+		return newest
+	}
+	return date
+}
+
+// compatibilityFlags adds what the wrapper needs.
+func compatibilityFlags(flags []string) []string {
+	for _, f := range []string{"nodejs_als", "nodejs_compat", "nodejs_compat_v2"} {
+		if slices.Contains(flags, f) {
+			return flags
+		}
+	}
+	return append(slices.Clone(flags), "nodejs_als")
+}

@@ -1,0 +1,271 @@
+// Package isolate runs one version of one script in one sandboxed workerd process.
+//
+// A [Factory] keeps a few spare processes that are already exec'd and sandboxed, waiting for a configuration on standard
+// input; [Factory.Start] takes one and feeds it. A [Process] answers requests on a Unix socket through its Client; what
+// its code sends out arrives at the Factory's Outward handler, which learns from [From] which process sent it.
+//
+// The package decides nothing about when a process is started or stopped: package dispatch does. Its invariant: a process
+// belongs to one version of one script from the moment it is fed until it is gone, and no configuration, which holds
+// secrets, is ever in a file, an argument or an environment variable.
+//
+// # Concurrency
+//
+// Everything may be called concurrently. A Process counts its requests (Acquire, Release); one that was retired takes no
+// new ones and is killed when the last has ended.
+package isolate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"atoll.dev/atoll/internal/atoll"
+	"atoll.dev/atoll/internal/hop"
+	"atoll.dev/atoll/internal/sandbox"
+	"atoll.dev/atoll/internal/workerd"
+)
+
+// Options configure a Factory.
+type Options struct {
+	Dir     string // for the sockets; emptied at New
+	Spares  int    // spare processes to keep
+	V8Flags []string
+}
+
+// Factory starts isolate processes.
+type Factory struct {
+	lg     *slog.Logger
+	bin    workerd.Binary
+	box    *sandbox.Sandbox
+	opts   Options
+	out    *http.Server
+	group  errgroup.Group
+	ctx    context.Context // cancelled by Close
+	cancel context.CancelCauseFunc
+	wake   chan struct{}
+
+	mu     sync.Mutex
+	spares []*spare
+	live   map[*spare]bool
+	closed bool
+}
+
+// ErrClosed says that the factory, and with it the node, is stopping.
+var ErrClosed = errors.New("the node is stopping")
+
+// New returns a Factory whose processes send what leaves them to outward. Run must be called.
+func New(lg *slog.Logger, bin workerd.Binary, box *sandbox.Sandbox, outward http.Handler, opts Options) (*Factory, error) {
+	if err := os.RemoveAll(opts.Dir); err != nil {
+		return nil, fmt.Errorf("clear %s: %w", opts.Dir, err)
+	}
+	// Others may pass through but not list: the sandbox's own uid reaches its socket by a name nobody can guess.
+	if err := os.MkdirAll(opts.Dir, 0o711); err != nil {
+		return nil, fmt.Errorf("make run directory: %w", err)
+	}
+	f := &Factory{lg: lg, bin: bin, box: box, opts: opts, wake: make(chan struct{}, 1), live: map[*spare]bool{}}
+	f.ctx, f.cancel = context.WithCancelCause(context.Background())
+	f.out = &http.Server{
+		Handler:        outward,
+		MaxHeaderBytes: 256 << 10,
+		ErrorLog:       slog.NewLogLogger(lg.Handler(), slog.LevelDebug),
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return context.WithValue(ctx, processKey{}, c.(*outConn).spare)
+		},
+	}
+	return f, nil
+}
+
+// Run keeps the spare processes until ctx is done, then kills every process and returns when all are gone.
+func (f *Factory) Run(ctx context.Context) error {
+	for ctx.Err() == nil {
+		f.mu.Lock()
+		missing := f.opts.Spares - len(f.spares)
+		f.mu.Unlock()
+		if missing > 0 {
+			s, err := f.spawn()
+			if err != nil {
+				return fmt.Errorf("start a spare process: %w", err)
+			}
+			f.mu.Lock()
+			f.spares = append(f.spares, s)
+			f.mu.Unlock()
+			continue
+		}
+		select {
+		case <-ctx.Done():
+		case <-f.wake:
+		}
+	}
+	return f.close()
+}
+
+func (f *Factory) close() error {
+	f.cancel(ErrClosed)
+	f.mu.Lock()
+	f.closed = true
+	for s := range f.live {
+		s.proc.Kill()
+	}
+	f.mu.Unlock()
+	err := f.group.Wait()
+	f.out.Close()
+	return err
+}
+
+// Start feeds a spare process the configuration of spec. It returns at once: requests wait in the socket until the Worker
+// has loaded, and fail when it does not load.
+func (f *Factory) Start(spec Spec) (*Process, error) {
+	s := f.take()
+	if s == nil {
+		var err error
+		if s, err = f.spawn(); err != nil {
+			return nil, fmt.Errorf("start process: %w", err)
+		}
+	}
+	message, err := configure(spec, f.bin, f.opts.V8Flags, s.outGuest)
+	if err != nil {
+		s.proc.Kill()
+		return nil, err
+	}
+	p := &Process{ID: s.id, Spec: spec, Client: hop.NewClient(s.in), spare: s}
+	p.mu.lastUse = time.Now()
+	s.owner.Store(p)
+	f.group.Go(func() error {
+		s.stdin.Write(message) // an error means that the process is gone, which Done tells
+		s.stdin.Close()
+		return nil
+	})
+	return p, nil
+}
+
+func (f *Factory) take() *spare {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for len(f.spares) > 0 {
+		s := f.spares[0]
+		f.spares = f.spares[1:]
+		select {
+		case f.wake <- struct{}{}:
+		default:
+		}
+		select {
+		case <-s.proc.Done(): // it died waiting
+			continue
+		default:
+			return s
+		}
+	}
+	return nil
+}
+
+// spawn starts a process that waits for its configuration.
+func (f *Factory) spawn() (_ *spare, err error) {
+	s := &spare{id: atoll.NewID(), output: &ring{}, drained: make(chan struct{})}
+	dir := filepath.Join(f.opts.Dir, s.id)
+	s.in = filepath.Join(dir, "in.sock")
+	out := filepath.Join(dir, "out")
+	var undo []func()
+	defer func() {
+		if err != nil {
+			for _, u := range undo {
+				u()
+			}
+		}
+	}()
+	if err := os.Mkdir(dir, 0o711); err != nil {
+		return nil, err
+	}
+	undo = append(undo, func() { os.RemoveAll(dir) })
+	if err := os.Mkdir(out, 0o711); err != nil {
+		return nil, err
+	}
+	in, err := net.ListenUnix("unix", &net.UnixAddr{Name: s.in, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close() // the process has its own copy
+	in.SetUnlinkOnClose(false)
+	inFile, err := in.File()
+	if err != nil {
+		return nil, err
+	}
+	defer inFile.Close()
+	bind := sandbox.Bind{Host: out, Guest: "/run/out"}
+	s.outGuest = f.box.Guest(bind)
+	outSocket := filepath.Join(out, "sock")
+	if s.out, err = net.Listen("unix", outSocket); err != nil {
+		return nil, err
+	}
+	undo = append(undo, func() { s.out.Close() })
+	if err := os.Chmod(outSocket, 0o666); err != nil {
+		return nil, err
+	}
+	childIn, stdin, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer childIn.Close()
+	undo = append(undo, func() { stdin.Close() })
+	output, childOut, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer childOut.Close()
+	undo = append(undo, func() { output.Close() })
+	s.stdin = stdin
+	s.proc, err = f.box.Start(sandbox.Command{
+		Path:   f.bin.Path,
+		Args:   []string{"serve", "--binary", "--socket-fd", "http=3", "-"},
+		Stdin:  childIn,
+		Stdout: childOut,
+		Stderr: childOut,
+		Files:  []*os.File{inFile},
+		Binds:  []sandbox.Bind{bind},
+	})
+	if err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	closed := f.closed
+	f.live[s] = true
+	f.mu.Unlock()
+	f.group.Go(func() error {
+		io.Copy(s.output, output)
+		close(s.drained)
+		return nil
+	})
+	f.group.Go(func() error { f.out.Serve(&outListener{s.out, s}); return nil })
+	f.group.Go(func() error {
+		<-s.proc.Done()
+		select {
+		case <-s.drained:
+		case <-time.After(time.Second): // somebody else holds the pipe
+		}
+		output.Close()
+		s.out.Close()
+		stdin.Close()
+		os.RemoveAll(dir)
+		f.mu.Lock()
+		delete(f.live, s)
+		f.mu.Unlock()
+		if p := s.owner.Load(); p != nil {
+			p.Client.Close()
+		}
+		return nil
+	})
+	if closed {
+		s.proc.Kill()
+		return nil, ErrClosed
+	}
+	return s, nil
+}

@@ -1,0 +1,177 @@
+package isolate
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"atoll.dev/atoll/internal/hop"
+	"atoll.dev/atoll/internal/sandbox"
+)
+
+// spare is a sandboxed process; without an owner it waits for its configuration.
+type spare struct {
+	id      string
+	in      string // path of the socket it listens on
+	out     net.Listener
+	stdin   io.WriteCloser
+	proc    *sandbox.Process
+	output  *ring
+	drained chan struct{} // closed when all its output has been read
+	owner   atomic.Pointer[Process]
+}
+
+// Process is one isolate process serving one version.
+type Process struct {
+	ID     string
+	Spec   Spec
+	Client *hop.Client
+
+	*spare
+	mu struct {
+		sync.Mutex
+		retired bool
+		holds   int
+		lastUse time.Time
+	}
+}
+
+// Done is closed when the process has exited.
+func (p *Process) Done() <-chan struct{} { return p.proc.Done() }
+
+// Exited is closed when the process has exited and its output has been read to the end.
+func (p *Process) Exited() <-chan struct{} { return p.drained }
+
+// Retired tells whether Retire has been called.
+func (p *Process) Retired() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.mu.retired
+}
+
+// Pid is the process's id in the node's PID namespace.
+func (p *Process) Pid() int { return p.proc.Pid() }
+
+// CPUTime is the processor time that all threads of the process have used.
+func (p *Process) CPUTime() (time.Duration, error) { return p.proc.CPUTime() }
+
+// Output is the end of what the process wrote to stdout and stderr.
+func (p *Process) Output() []byte { return p.output.Bytes() }
+
+// Kill ends the process at once.
+func (p *Process) Kill() { p.proc.Kill() }
+
+// Acquire counts one more request on the process. It fails when the process takes no more.
+func (p *Process) Acquire() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.mu.retired {
+		return false
+	}
+	p.mu.holds++
+	return true
+}
+
+// Release takes back one Acquire.
+func (p *Process) Release() {
+	p.mu.Lock()
+	p.mu.holds--
+	p.mu.lastUse = time.Now()
+	drained := p.mu.holds == 0 && p.mu.retired
+	p.mu.Unlock()
+	if drained {
+		go p.finish()
+	}
+}
+
+// Retire lets the process finish what it holds, its waitUntil work included, and nothing more; it is killed after that.
+func (p *Process) Retire() {
+	p.mu.Lock()
+	drained := p.mu.holds == 0 && !p.mu.retired
+	p.mu.retired = true
+	p.mu.Unlock()
+	if drained {
+		go p.finish()
+	}
+}
+
+// waitUntil is how long work may go on after the response:
+// https://developers.cloudflare.com/workers/runtime-apis/context/#waituntil
+const waitUntil = 30 * time.Second
+
+// finish kills the process when its waitUntil work has ended.
+func (p *Process) finish() {
+	ctx, cancel := context.WithTimeout(context.Background(), waitUntil)
+	defer cancel()
+	res, err := p.Client.Do(ctx, &hop.Request{Method: http.MethodGet, Target: "/", Host: "atoll", Extra: []string{HeaderControl, "drain"}})
+	if err == nil {
+		res.Body.Close()
+	}
+	p.Kill()
+}
+
+// Load returns how many requests the process holds and, where there are none, since when.
+func (p *Process) Load() (holds int, lastUse time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.mu.holds, p.mu.lastUse
+}
+
+type processKey struct{}
+
+// From returns the process that sent a request to the Factory's outward handler.
+func From(ctx context.Context) *Process {
+	s, _ := ctx.Value(processKey{}).(*spare)
+	if s == nil {
+		return nil
+	}
+	return s.owner.Load()
+}
+
+// outListener marks the connections of one process.
+type outListener struct {
+	net.Listener
+	spare *spare
+}
+
+func (l *outListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, http.ErrServerClosed
+	}
+	return &outConn{c.(*net.UnixConn), l.spare}, nil
+}
+
+type outConn struct {
+	*net.UnixConn
+	spare *spare
+}
+
+// ring keeps the last bytes written to it.
+type ring struct {
+	mu   sync.Mutex
+	data []byte
+}
+
+const ringSize = 16 << 10
+
+func (r *ring) Write(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.data = append(r.data, p...)
+	if over := len(r.data) - ringSize; over > 0 {
+		r.data = append(r.data[:0], r.data[over:]...)
+	}
+	return len(p), nil
+}
+
+func (r *ring) Bytes() []byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return bytes.Clone(r.data)
+}

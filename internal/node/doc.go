@@ -1,0 +1,25 @@
+// Package node builds a node of its parts, runs it and stops it; `atoll serve` is one call of [Run].
+//
+// # A tour, from the bottom up
+//
+// The words: [atoll.dev/atoll/internal/fault] is how things go wrong, [atoll.dev/atoll/internal/atoll] the nouns (script,
+// version, binding), [atoll.dev/atoll/internal/wire] the REST API's JSON.
+//
+// The leaves: [atoll.dev/atoll/internal/durable] keeps files that survive a power cut,
+// [atoll.dev/atoll/internal/store] the metadata in SQLite, [atoll.dev/atoll/internal/kv] the KV namespaces.
+// [atoll.dev/atoll/internal/workerd] writes the engine's configuration, [atoll.dev/atoll/internal/sandbox] starts a
+// program that reaches nothing, [atoll.dev/atoll/internal/hop] carries HTTP over Unix sockets,
+// [atoll.dev/atoll/internal/route] matches URLs, [atoll.dev/atoll/internal/egress] lets subrequests out.
+//
+// The runtime: [atoll.dev/atoll/internal/isolate] is one version of one script in one sandboxed process,
+// [atoll.dev/atoll/internal/dispatch] decides which process serves a request, and
+// [atoll.dev/atoll/internal/binding] is the border that each process's way out leads through.
+//
+// The control: [atoll.dev/atoll/internal/upload] reads an upload in any client's dialect,
+// [atoll.dev/atoll/internal/deploy] makes a version of it, [atoll.dev/atoll/internal/cron] fires schedules.
+//
+// The faces: [atoll.dev/atoll/internal/edge] for the Workers' clients, [atoll.dev/atoll/internal/api] for the operator's
+// tools. [atoll.dev/atoll/internal/client] and [atoll.dev/atoll/internal/cli] are on the other side of the API.
+//
+// docs/architecture.md follows one request through them.
+package node

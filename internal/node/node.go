@@ -1,0 +1,317 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"atoll.dev/atoll/internal/api"
+	"atoll.dev/atoll/internal/atoll"
+	"atoll.dev/atoll/internal/auth"
+	"atoll.dev/atoll/internal/binding"
+	"atoll.dev/atoll/internal/deploy"
+	"atoll.dev/atoll/internal/dispatch"
+	"atoll.dev/atoll/internal/durable"
+	"atoll.dev/atoll/internal/edge"
+	"atoll.dev/atoll/internal/egress"
+	"atoll.dev/atoll/internal/isolate"
+	"atoll.dev/atoll/internal/kv"
+	"atoll.dev/atoll/internal/sandbox"
+	"atoll.dev/atoll/internal/store"
+	"atoll.dev/atoll/internal/workerd"
+)
+
+// Config is everything a node can be told.
+type Config struct {
+	Data            string       // the directory that holds all state; made where it does not exist
+	Edge            string       // address of the edge, such as "127.0.0.1:8080"
+	API             string       // address of the REST API
+	APIToken        string       // the operator's token; empty: made at the first start and kept in Data/api-token
+	AccountID       string       // 32 hexadecimal digits; empty: made at the first start and kept in Data
+	Zone            string       // the name of the zone that routes belong to
+	Workerd         string       // path of workerd; empty: see workerd.Find
+	InsecureSandbox bool         // run even where Workers cannot be isolated
+	SecretKey       string       // seals secrets at rest; empty: made at the first start and kept in Data/secret.key
+	Log             *slog.Logger // nil: discarded
+	Stdout          io.Writer    // where the ready line goes
+}
+
+// drainTime is how long a stopping node waits for the requests in progress.
+const drainTime = 30 * time.Second
+
+// Run runs a node until ctx is done, drains it and returns. It writes the ready line to Stdout once it serves.
+func Run(ctx context.Context, cfg Config) (err error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	n, err := open(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, n.close()) }()
+	return n.run(ctx)
+}
+
+// node is the parts of a running node.
+type node struct {
+	cfg     Config
+	lg      *slog.Logger
+	account atoll.AccountID
+
+	closers []io.Closer // closed in reverse order
+	store   *store.DB
+	blobs   *durable.Blobs
+	kv      *kv.Store
+	factory *isolate.Factory
+	calls   *dispatch.Dispatcher
+	deploys *deploy.Service
+	edge    *edge.Edge
+	api     http.Handler
+}
+
+func (n *node) close() error {
+	var err error
+	for i := len(n.closers) - 1; i >= 0; i-- {
+		err = errors.Join(err, n.closers[i].Close())
+	}
+	return err
+}
+
+// open builds a node from the bottom up.
+func open(ctx context.Context, cfg Config) (_ *node, err error) {
+	n := &node{cfg: cfg, lg: cfg.Log}
+	defer func() {
+		if err != nil {
+			n.close()
+		}
+	}()
+	if err := n.openState(ctx); err != nil {
+		return nil, err
+	}
+	if err := n.openRuntime(); err != nil {
+		return nil, err
+	}
+	if err := n.openAPI(ctx); err != nil {
+		return nil, err
+	}
+	return n, n.publishRoutes(ctx)
+}
+
+// openState opens what is kept on disk.
+func (n *node) openState(ctx context.Context) error {
+	dir := n.cfg.Data
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make data directory: %w", err)
+	}
+	lock, err := lockDir(dir)
+	if err != nil {
+		return err
+	}
+	n.closers = append(n.closers, lock)
+	key, err := store.LoadKey(dir, n.cfg.SecretKey)
+	if err != nil {
+		return fmt.Errorf("load secret key: %w", err)
+	}
+	if n.store, err = store.Open(n.lg, dir, key); err != nil {
+		return fmt.Errorf("open store: %w", err)
+	}
+	n.closers = append(n.closers, n.store)
+	if n.blobs, err = durable.OpenBlobs(filepath.Join(dir, "blobs")); err != nil {
+		return fmt.Errorf("open blobs: %w", err)
+	}
+	if n.kv, err = kv.Open(n.lg, dir, kv.Options{}); err != nil {
+		return fmt.Errorf("open kv: %w", err)
+	}
+	n.closers = append(n.closers, n.kv)
+	if n.account, err = n.ensureAccount(ctx); err != nil {
+		return err
+	}
+	if _, err := n.store.EnsureZone(ctx, n.account, n.cfg.Zone); err != nil {
+		return fmt.Errorf("make zone %s: %w", n.cfg.Zone, err)
+	}
+	return nil
+}
+
+// ensureAccount returns the node's account, made at the first start.
+func (n *node) ensureAccount(ctx context.Context) (atoll.AccountID, error) {
+	id, err := n.remember("account-id", n.cfg.AccountID, atoll.NewID)
+	if err != nil {
+		return "", err
+	}
+	account, err := atoll.ParseAccountID(id)
+	if err != nil {
+		return "", fmt.Errorf("account id %q: it must be 32 hexadecimal digits in lower case", id)
+	}
+	if err := n.store.EnsureAccount(ctx, account, "Atoll"); err != nil {
+		return "", fmt.Errorf("make account: %w", err)
+	}
+	return account, nil
+}
+
+// remember returns given, or what the file of that name in the data directory holds, or what fresh makes and writes there.
+func (n *node) remember(name, given string, fresh func() string) (string, error) {
+	if given != "" {
+		return given, nil
+	}
+	path := filepath.Join(n.cfg.Data, name)
+	b, err := os.ReadFile(path)
+	if err == nil {
+		return strings.TrimSpace(string(b)), nil
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return "", fmt.Errorf("read %s: %w", name, err)
+	}
+	value := fresh()
+	if err := durable.WriteFile(path, []byte(value+"\n"), 0o600); err != nil {
+		return "", fmt.Errorf("write %s: %w", name, err)
+	}
+	return value, nil
+}
+
+// openRuntime builds what runs Workers. The parts form a ring (a process's way out leads back to the dispatcher), which is
+// closed by setting the border's services last.
+func (n *node) openRuntime() error {
+	bin, err := workerd.Find(n.cfg.Workerd)
+	if err != nil {
+		return err
+	}
+	box, err := sandbox.New(sandbox.Options{Insecure: n.cfg.InsecureSandbox, Log: n.lg})
+	if err != nil {
+		return fmt.Errorf("prepare sandbox: %w", err)
+	}
+	n.closers = append(n.closers, box)
+	run, err := os.MkdirTemp("", "atoll-run-") // a socket's path may have 108 bytes, see unix(7); the data directory's may be longer
+	if err != nil {
+		return fmt.Errorf("make run directory: %w", err)
+	}
+	n.closers = append(n.closers, remover(run))
+	if err := os.Chmod(run, 0o711); err != nil {
+		return fmt.Errorf("make run directory: %w", err)
+	}
+	gate := egress.New(n.lg, egress.Options{})
+	n.closers = append(n.closers, gate)
+	border := binding.New(n.lg)
+	n.factory, err = isolate.New(n.lg, bin, box, border, isolate.Options{Dir: filepath.Join(run, "isolates"), Spares: 2, V8Flags: v8Flags})
+	if err != nil {
+		return err
+	}
+	n.calls = dispatch.New(n.lg, n.store, n.factory, n.blobs.Read, dispatch.Options{})
+	border.Services = binding.Services{
+		Call:   n.calls.Do,
+		Egress: gate.ServeHTTP,
+		KV:     n.kv.Handler,
+	}
+	n.edge = edge.New(n.lg, n.calls.Do, edge.Options{})
+	n.lg.Info("engine", "workerd", bin.Path, "version", bin.Version)
+	return nil
+}
+
+// v8Flags keep an isolate small: without a bound on the young generation it grows to hundreds of megabytes under load.
+var v8Flags = []string{"--single-threaded", "--max-heap-size=128"}
+
+// openAPI builds the control plane.
+func (n *node) openAPI(ctx context.Context) error {
+	n.deploys = deploy.New(n.lg, n.store, n.blobs, runner{n.calls}, n.kv, deploy.Options{})
+	token, err := n.remember("api-token", n.cfg.APIToken, func() string { return atoll.NewID() + atoll.NewID()[:8] })
+	if err != nil {
+		return err
+	}
+	changed := func() {
+		if err := n.publishRoutes(context.WithoutCancel(ctx)); err != nil {
+			n.lg.Error("cannot publish routes", "err", err)
+		}
+	}
+	n.api = api.New(n.lg, api.Deps{
+		Store: n.store, Blobs: n.blobs, Deploy: n.deploys, KV: n.kv, Auth: auth.New(n.store, token),
+		Account: n.account, Zone: n.cfg.Zone,
+		RoutesChanged: changed, NamespaceChanged: n.calls.PublishNamespace,
+	})
+	return nil
+}
+
+// run serves until ctx is done, then drains: the edge first, the processes last.
+func (n *node) run(ctx context.Context) error {
+	edgeListener, err := net.Listen("tcp", n.cfg.Edge)
+	if err != nil {
+		return fmt.Errorf("listen for the edge: %w", err)
+	}
+	apiListener, err := net.Listen("tcp", n.cfg.API)
+	if err != nil {
+		edgeListener.Close()
+		return fmt.Errorf("listen for the API: %w", err)
+	}
+	edgeServer := n.edge.Server()
+	apiServer := &http.Server{Handler: n.faces(), ReadHeaderTimeout: 15 * time.Second, IdleTimeout: 75 * time.Second,
+		ErrorLog: slog.NewLogLogger(n.lg.Handler(), slog.LevelDebug)}
+
+	// What the servers need outlives them: it is stopped when they have drained.
+	background, stop := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer stop(nil)
+	var parts errgroup.Group
+	for _, run := range []func(context.Context) error{n.factory.Run, n.calls.Run, n.kv.Run} {
+		parts.Go(func() error {
+			err := run(background)
+			if err != nil {
+				stop(err)
+			}
+			return err
+		})
+	}
+	var servers errgroup.Group
+	servers.Go(func() error { return serve(edgeServer, edgeListener) })
+	servers.Go(func() error { return serve(apiServer, apiListener) })
+	fmt.Fprintf(n.cfg.Stdout, "atoll: ready edge=%s api=%s account=%s\n", address(edgeListener), address(apiListener), n.account)
+
+	select {
+	case <-ctx.Done():
+	case <-background.Done():
+	}
+	n.lg.Info("draining")
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+	defer cancel()
+	err = errors.Join(edgeServer.Shutdown(grace), apiServer.Shutdown(grace))
+	if errors.Is(err, context.DeadlineExceeded) {
+		n.lg.Warn("requests were cut off", "after", drainTime)
+		edgeServer.Close()
+		apiServer.Close()
+		err = nil
+	}
+	err = errors.Join(err, servers.Wait())
+	stop(nil)
+	return errors.Join(err, parts.Wait())
+}
+
+func serve(s *http.Server, l net.Listener) error {
+	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+func address(l net.Listener) string { return "http://" + l.Addr().String() }
+
+// faces puts the health checks beside the API.
+func (n *node) faces() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/healthz", "/readyz":
+			fmt.Fprintln(w, "ok")
+		default:
+			n.api.ServeHTTP(w, r)
+		}
+	})
+}
+
+type remover string
+
+func (r remover) Close() error { return os.RemoveAll(string(r)) }

@@ -1,0 +1,56 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"atoll.dev/atoll/internal/atoll"
+	"atoll.dev/atoll/internal/deploy"
+	"atoll.dev/atoll/internal/dispatch"
+	"atoll.dev/atoll/internal/route"
+)
+
+// publishRoutes gives the edge the routes as they are in the store.
+func (n *node) publishRoutes(ctx context.Context) error {
+	stored, err := n.store.AllRoutes(ctx)
+	if err != nil {
+		return fmt.Errorf("read routes: %w", err)
+	}
+	var routes []route.Route
+	for _, r := range stored {
+		p, err := route.ParsePattern(r.Pattern)
+		if err != nil {
+			n.lg.Error("route left out", "pattern", r.Pattern, "err", err)
+			continue
+		}
+		routes = append(routes, route.Route{Pattern: p, Script: atoll.ScriptRef{Account: n.account, Name: r.Script}})
+	}
+	n.edge.Publish(route.Compile(routes))
+	return nil
+}
+
+// runner is the dispatcher as package deploy wants it.
+type runner struct{ *dispatch.Dispatcher }
+
+// Validate implements deploy.Runner.
+func (r runner) Validate(ctx context.Context, v *atoll.Version, ref atoll.ScriptRef, load func(string) ([]byte, error)) (deploy.Started, error) {
+	s, err := r.Dispatcher.Validate(ctx, v, ref, load)
+	return deploy.Started(s), err
+}
+
+// lockDir keeps a second node out of the data directory.
+func lockDir(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open lock: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lock %s: another node uses it: %w", dir, err)
+	}
+	return f, nil
+}
