@@ -1,0 +1,147 @@
+// Package sandbox starts one program, as a rule workerd, where it can reach nothing but what it was handed: in user,
+// mount, PID, IPC, UTS and network namespaces of its own, with an empty read-only root, no capabilities, no way to gain
+// any, and limits on what it may use.
+//
+// It is not a container runtime: there are no images, no networks between children, no program other than the one
+// named, and it does not know what a Worker is. It does not restart what dies; package isolate does.
+//
+// Invariant: a child of a Sandbox never outlives it. Every child is forked by one goroutine locked to its thread, and
+// has PDEATHSIG set, which the kernel ties to the forking thread (prctl(2)); Close kills and reaps what is left.
+//
+// Concurrency: every method may be called from any goroutine. The children are set up by the program itself, executed
+// again as "atoll-sandbox" (see Main): between fork and exec Go runs a single thread and can do little.
+package sandbox
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime"
+	"sync"
+	"syscall"
+)
+
+// Options say how children are confined where that is the node's choice; the zero value is the whole sandbox.
+type Options struct {
+	// Insecure runs programs plainly: no namespaces, no root of their own. For kernels that allow none of it.
+	Insecure bool
+	// UIDs is the range of user and group ids a privileged node gives its children, one each while they live. The zero
+	// value picks a range that no distribution hands out. Where the node may not set ids, children share its own.
+	UIDs UIDRange
+	// Log is told of what could not be had; nil discards.
+	Log *slog.Logger
+}
+
+// ErrClosed is returned by Start after Close.
+var ErrClosed = errors.New("sandbox is closed")
+
+// Sandbox starts confined processes and sees that none is left behind.
+type Sandbox struct {
+	opts  Options
+	lg    *slog.Logger
+	forks chan fork
+	done  chan struct{} // closed when the forking goroutine has ended
+	null  *os.File
+	uids  *uidPool
+	elf   elfCache
+
+	mu     sync.Mutex // guards what follows
+	closed bool
+	procs  map[*Process]struct{}
+	idle   sync.WaitGroup // one for each process not yet reaped and each Start under way
+}
+
+// New returns a Sandbox. Its Close must be called; nothing it started survives that.
+func New(opts Options) (*Sandbox, error) {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open null device: %w", err)
+	}
+	s := &Sandbox{
+		opts:  opts,
+		lg:    cmp.Or(opts.Log, slog.New(slog.DiscardHandler)),
+		forks: make(chan fork),
+		done:  make(chan struct{}),
+		null:  null,
+		uids:  newUIDPool(opts.UIDs),
+		procs: map[*Process]struct{}{},
+	}
+	go s.forkAll()
+	return s, nil
+}
+
+// Close kills every process, waits until all are reaped, and ends the forking thread.
+func (s *Sandbox) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		<-s.done
+		return nil
+	}
+	s.closed = true
+	var errs []error
+	for p := range s.procs {
+		errs = append(errs, p.Kill())
+	}
+	s.mu.Unlock()
+	s.idle.Wait()
+	close(s.forks)
+	<-s.done
+	return errors.Join(append(errs, s.null.Close())...)
+}
+
+// begin counts a Start in, so that Close waits for it.
+func (s *Sandbox) begin() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return ErrClosed
+	}
+	s.idle.Add(1)
+	return nil
+}
+
+// adopt makes p one of the processes that Close ends.
+func (s *Sandbox) adopt(p *Process) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.procs[p] = struct{}{}
+	s.idle.Add(1)
+	if s.closed {
+		_ = p.Kill()
+	}
+}
+
+// forget is called once p is reaped.
+func (s *Sandbox) forget(p *Process) {
+	s.mu.Lock()
+	delete(s.procs, p)
+	s.mu.Unlock()
+	s.uids.put(p.uid)
+	s.idle.Done()
+}
+
+// fork is one request to the forking goroutine.
+type fork struct {
+	argv  []string
+	attr  *syscall.ProcAttr
+	reply chan forked
+}
+
+type forked struct {
+	pid int
+	err error
+}
+
+// forkAll forks for every Start, on one thread that lives as long as the Sandbox: the parent death signal of a child is
+// sent when the thread that forked it ends, which for Go's ordinary threads may be any time.
+func (s *Sandbox) forkAll() {
+	runtime.LockOSThread() // never unlocked: the thread ends with this goroutine
+	defer close(s.done)
+	for f := range s.forks {
+		pid, err := syscall.ForkExec("/proc/self/exe", f.argv, f.attr)
+		f.reply <- forked{pid, err}
+	}
+}
