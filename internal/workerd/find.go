@@ -5,7 +5,7 @@ import (
 	"debug/elf"
 	"errors"
 	"fmt"
-	"io/fs"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,7 +17,7 @@ import (
 // Binary is a workerd that runs on this machine.
 type Binary struct {
 	Path    string // absolute, without symbolic links; the ELF file itself, never npm's launcher
-	Version string // the date it was made, as YYYY-MM-DD, which is also the newest compatibility date it takes
+	Version string // the date it was made, as YYYY-MM-DD
 }
 
 // Find returns the workerd at path. Where path is empty it looks beside the running executable, then for an npm
@@ -64,31 +64,31 @@ func npmPackage() string {
 // open checks that path is, or launches, an executable of this machine and asks it for its version.
 func open(path string) (Binary, error) {
 	real, err := resolve(path)
-	if err != nil {
-		return Binary{}, fmt.Errorf("workerd at %s: %w; run `make build`, or name another with --workerd PATH", path, err)
+	if err == nil {
+		var version string
+		if version, err = readVersion(real); err == nil {
+			return Binary{Path: real, Version: version}, nil
+		}
 	}
-	version, err := readVersion(real)
-	if err != nil {
-		return Binary{}, fmt.Errorf("workerd at %s does not run here: %w", real, err)
-	}
-	return Binary{Path: real, Version: version}, nil
+	return Binary{}, fmt.Errorf("workerd at %s: %w; run `make build`, or name another with --workerd PATH", path, err)
 }
 
 // resolve follows symbolic links, and npm's launcher to the executable in the package next to it.
 func resolve(path string) (string, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return "", errors.Unwrap(err) // without the path, which the caller gives
-	}
-	if real, err = filepath.Abs(real); err != nil {
-		return "", err
 	}
 	err = checkELF(real)
 	if err == nil {
 		return real, nil
 	}
 	beside := filepath.Join(filepath.Dir(real), "../..", npmPackage(), "bin/workerd")
-	if checkELF(beside) == nil {
+	if beside, linkErr := filepath.EvalSymlinks(beside); linkErr == nil && checkELF(beside) == nil {
 		return beside, nil
 	}
 	return "", err
@@ -98,10 +98,8 @@ func checkELF(path string) error {
 	f, err := elf.Open(path)
 	var format *elf.FormatError
 	switch {
-	case errors.As(err, &format):
+	case errors.As(err, &format), errors.Is(err, io.EOF):
 		return errors.New("not a Linux executable")
-	case errors.Is(err, fs.ErrNotExist):
-		return fs.ErrNotExist
 	case err != nil:
 		return err
 	}
@@ -122,14 +120,15 @@ func readVersion(path string) (string, error) {
 	out, err := cmd.Output()
 	if err != nil {
 		var exit *exec.ExitError
-		if errors.As(err, &exit) && len(exit.Stderr) > 0 {
-			return "", fmt.Errorf("%w: %s", err, strings.TrimSpace(string(exit.Stderr)))
+		if errors.As(err, &exit) { // a missing library is named there
+			return "", fmt.Errorf("it does not run: %w: %s", err, strings.TrimSpace(string(exit.Stderr)))
 		}
-		return "", err
+		return "", fmt.Errorf("it does not run: %w", err)
 	}
-	version, ok := strings.CutPrefix(strings.TrimSpace(string(out)), "workerd ")
+	line, _, _ := strings.Cut(string(out), "\n")
+	version, ok := strings.CutPrefix(line, "workerd ")
 	if _, err := time.Parse(time.DateOnly, version); !ok || err != nil {
-		return "", fmt.Errorf("it calls itself %q, which is not workerd and a date", strings.TrimSpace(string(out)))
+		return "", fmt.Errorf("it calls itself %q, which is not workerd and a date", line)
 	}
 	return version, nil
 }

@@ -13,7 +13,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"testing"
 
 	"atoll.dev/atoll/internal/workerd"
@@ -38,6 +37,7 @@ func Binary(t testing.TB) workerd.Binary {
 // Server is a running workerd.
 type Server struct {
 	sockets map[string]string // name to path
+	process *os.Process
 	stderr  bytes.Buffer
 	exited  chan struct{}
 }
@@ -68,12 +68,11 @@ func Serve(t testing.TB, cfg workerd.Config, args ...string) *Server {
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("start workerd: %v", err)
 	}
+	s.process = cmd.Process
 	go func() { cmd.Wait(); close(s.exited) }()
 	t.Cleanup(func() {
-		cmd.Process.Kill()
-		<-s.exited
-		if t.Failed() {
-			t.Logf("workerd's stderr:\n%s", s.stderr.String())
+		if stderr := s.Stop(); t.Failed() {
+			t.Logf("workerd's stderr:\n%s", stderr)
 		}
 	})
 	return s
@@ -104,13 +103,14 @@ func (s *Server) Client(t testing.TB, socket string) *http.Client {
 	return &http.Client{Transport: tr}
 }
 
-// Stderr waits for the process to end and returns what it wrote. It is for configurations that do not start.
-func (s *Server) Stderr(ctx context.Context, t testing.TB) string {
-	t.Helper()
-	select {
-	case <-s.exited:
-	case <-ctx.Done():
-		t.Fatal("workerd did not exit")
-	}
-	return strings.TrimSpace(s.stderr.String())
+// Stderr waits until the process ends by itself and returns what it wrote.
+func (s *Server) Stderr() []byte {
+	<-s.exited
+	return s.stderr.Bytes()
+}
+
+// Stop ends the process and returns what it wrote to stderr.
+func (s *Server) Stop() []byte {
+	s.process.Kill() // fails where the process has ended, which is as good
+	return s.Stderr()
 }

@@ -1,0 +1,4 @@
+package workerd
+
+// FindFrom is Find for an executable in dir.
+var FindFrom = findFrom
