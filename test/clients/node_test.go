@@ -242,9 +242,9 @@ func (n *node) platform() {
 		n.t.Fatal(err)
 	}
 	n.upload(n.acct()+"/workers/scripts/dispatcher", []part{
-		{name: "metadata", body: `{"main_module":"index.js","compatibility_date":"2026-01-01",
+		{field: "metadata", body: `{"main_module":"index.js","compatibility_date":"2026-01-01",
 			"bindings":[{"type":"dispatch_namespace","name":"DISPATCHER","namespace":"production"}]}`},
-		{name: "index.js", filename: "index.js", ctype: "application/javascript+module", body: string(code)},
+		{field: "index.js", filename: "index.js", ctype: "application/javascript+module", body: string(code)},
 	}).result(n.t, nil)
 	n.route("*."+zone+"/*", "dispatcher")
 }
@@ -267,7 +267,7 @@ func (n *node) script(name string) string {
 }
 
 // A part is one part of a multipart upload; ctype and filename are left out where empty.
-type part struct{ name, filename, ctype, body string }
+type part struct{ field, filename, ctype, body string }
 
 // form encodes parts as multipart/form-data and returns the body and its content type.
 func form(t *testing.T, parts []part) (body, contentType string) {
@@ -276,7 +276,7 @@ func form(t *testing.T, parts []part) (body, contentType string) {
 	w := multipart.NewWriter(&b)
 	for _, p := range parts {
 		h := textproto.MIMEHeader{}
-		disposition := fmt.Sprintf(`form-data; name=%q`, p.name)
+		disposition := fmt.Sprintf(`form-data; name=%q`, p.field)
 		if p.filename != "" {
 			disposition += fmt.Sprintf(`; filename=%q`, p.filename)
 		}
@@ -332,4 +332,16 @@ func (l *lockedBuffer) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()
+}
+
+// newRequest is http.NewRequest with a body and headers.
+func newRequest(method, url, body string, headers map[string]string) (*http.Request, error) {
+	req, err := http.NewRequest(method, url, strings.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	for name, value := range headers {
+		req.Header.Set(name, value)
+	}
+	return req, nil
 }
