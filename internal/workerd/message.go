@@ -27,6 +27,9 @@ type layout struct{ data, ptrs int }
 
 func (l layout) words() int { return l.data + l.ptrs }
 
+// size is the layout as pointers and list tags hold it.
+func (l layout) size() uint32 { return uint32(l.data) | uint32(l.ptrs)<<16 }
+
 // message is a segment under construction, after its 8-byte segment table.
 type message struct {
 	buf   []byte // nil while measuring
@@ -94,8 +97,6 @@ func (m *message) point(word, target int, kind, size uint32) {
 		binary.LittleEndian.PutUint32(b[4:], size)
 	}
 }
-
-func (l layout) size() uint32 { return uint32(l.data) | uint32(l.ptrs)<<16 }
 
 // object is a struct's place in a message: the first words of its two sections.
 type object struct {
