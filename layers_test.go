@@ -25,13 +25,15 @@ const module = "atoll.dev/atoll"
 // layers lists the packages under internal from the bottom up. A package imports those of lower layers only, and of the
 // first layer those named before it; siblings do not import each other.
 var layers = [][]string{
-	{"fault", "atoll", "wire", "durable"},                               // words and files: the standard library only
+	{"fault", "atoll", "wire"}, // words: the standard library only
+	{"durable"},                // files
 	{"limits", "route", "hop", "sandbox", "workerd", "upload", "store"}, // leaves
-	{"auth", "kv", "egress"},                                            // services
-	{"isolate", "binding", "dispatch", "deploy", "cron"},                // decisions
-	{"edge", "api"}, // faces
-	{"node"},        // wiring
-	{"nodetest"},    // a whole node in a test
+	{"auth", "kv", "egress", "isolate"},                                 // services
+	{"dispatch"},                                                        // which process serves a version
+	{"binding", "deploy", "cron"},                                       // decisions
+	{"edge", "api"},                                                     // faces
+	{"node"},                                                            // wiring
+	{"nodetest"},                                                        // a whole node in a test
 }
 
 // clientSide is the other program in the binary: it talks to a node over HTTP, and sees the words alone.
