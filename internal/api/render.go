@@ -3,10 +3,8 @@ package api
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"io"
 	"net/http"
-	"reflect"
 	"strconv"
 
 	"atoll.dev/atoll/internal/fault"
@@ -31,13 +29,16 @@ type (
 		contentType string
 		header      http.Header // may be nil
 		size        int64       // -1: not known
-		body        io.ReadCloser
+		write       func(io.Writer) error
 	}
 )
 
 // bytesOf returns a raw answer of bytes in memory.
 func bytesOf(contentType string, b []byte) raw {
-	return raw{contentType: contentType, size: int64(len(b)), body: io.NopCloser(bytes.NewReader(b))}
+	return raw{contentType: contentType, size: int64(len(b)), write: func(w io.Writer) error {
+		_, err := w.Write(b)
+		return err
+	}}
 }
 
 // render writes what a handler returned, and returns the status.
@@ -57,16 +58,7 @@ func (a *API) render(w http.ResponseWriter, r *http.Request, result any, err err
 	default:
 		answer.Result = v
 	}
-	answer.Result = notNull(answer.Result)
 	return a.write(w, http.StatusOK, answer)
-}
-
-// notNull makes an empty list of a nil slice: clients call methods on what they expect to be a list.
-func notNull(v any) any {
-	if x := reflect.ValueOf(v); x.Kind() == reflect.Slice && x.IsNil() && x.Type() != reflect.TypeFor[json.RawMessage]() {
-		return []struct{}{}
-	}
-	return v
 }
 
 // renderError writes err's fault. What carries none, or is Internal, is logged and not shown.
@@ -140,9 +132,9 @@ func (a *API) write(w http.ResponseWriter, status int, answer wire.Response[any]
 	return status
 }
 
-// renderRaw sends an answer without an envelope.
+// renderRaw sends an answer without an envelope. Where it breaks off, so does the connection: the client must not take a
+// part for the whole.
 func (a *API) renderRaw(w http.ResponseWriter, r *http.Request, v raw) int {
-	defer v.body.Close()
 	h := w.Header()
 	for name, values := range v.header {
 		h[name] = values
@@ -158,8 +150,11 @@ func (a *API) renderRaw(w http.ResponseWriter, r *http.Request, v raw) int {
 	if r.Method == http.MethodHead {
 		return http.StatusOK
 	}
-	if _, err := io.Copy(w, v.body); err != nil && !errors.Is(err, r.Context().Err()) {
-		a.lg.Debug("api raw answer broke off", "path", r.URL.Path, "err", err)
+	if err := v.write(w); err != nil {
+		if r.Context().Err() == nil {
+			a.lg.Error("api answer broke off", "path", r.URL.Path, "err", err)
+		}
+		panic(http.ErrAbortHandler)
 	}
 	return http.StatusOK
 }

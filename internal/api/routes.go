@@ -1,29 +1,47 @@
 package api
 
-import "atoll.dev/atoll/internal/auth"
+import (
+	"slices"
+
+	"atoll.dev/atoll/internal/auth"
+)
+
+// The paths of the table. A script's routes are the same in a dispatch namespace and in the account.
+const (
+	acct           = "/accounts/{account}"
+	namespaces     = acct + "/workers/dispatch/namespaces"
+	namespace      = namespaces + "/{namespace}"
+	userWorkers    = namespace + "/scripts"
+	accountScripts = acct + "/workers/scripts"
+	zone           = "/zones/{zone}"
+)
 
 // routes is every endpoint of the API: method, path under /client/v4, what the caller needs, handler.
 func routes() []route {
-	const (
-		acct = "/accounts/{account}"
-		ns   = acct + "/workers/dispatch/namespaces/{namespace}"
-		zone = "/zones/{zone}"
-	)
-	table := []route{
+	return slices.Concat(identityRoutes(), zoneRoutes(), namespaceRoutes(), accountRoutes(),
+		scriptRoutes(userWorkers, auth.NamespaceRead, auth.NamespaceWrite),
+		scriptRoutes(accountScripts, auth.AccountRead, auth.AccountWrite))
+}
+
+func identityRoutes() []route {
+	return []route{
 		{"GET", "/user", auth.Member, (*API).getUser},
 		{"GET", "/user/tokens/verify", auth.Verify, (*API).verifyToken},
 		{"GET", "/user/tokens/permission_groups", auth.Member, (*API).listPermissionGroups},
 		{"GET", "/memberships", auth.Member, (*API).listMemberships},
 		{"GET", "/accounts", auth.Member, (*API).listAccounts},
 		{"GET", acct, auth.Member, (*API).getAccount},
-
 		{"GET", acct + "/tokens/verify", auth.Verify, (*API).verifyToken},
 		{"GET", acct + "/tokens/permission_groups", auth.Member, (*API).listPermissionGroups},
 		{"GET", acct + "/tokens", auth.AccountWrite, (*API).listTokens},
 		{"POST", acct + "/tokens", auth.AccountWrite, (*API).postToken},
 		{"GET", acct + "/tokens/{token}", auth.AccountWrite, (*API).getToken},
 		{"DELETE", acct + "/tokens/{token}", auth.AccountWrite, (*API).deleteToken},
+	}
+}
 
+func zoneRoutes() []route {
+	return []route{
 		{"GET", "/zones", auth.AccountRead, (*API).listZones},
 		{"POST", "/zones", auth.AccountWrite, (*API).postZone},
 		{"GET", zone, auth.AccountRead, (*API).getZone},
@@ -32,17 +50,81 @@ func routes() []route {
 		{"GET", zone + "/workers/routes/{route}", auth.AccountRead, (*API).getRoute},
 		{"PUT", zone + "/workers/routes/{route}", auth.AccountWrite, (*API).putRoute},
 		{"DELETE", zone + "/workers/routes/{route}", auth.AccountWrite, (*API).deleteRoute},
+	}
+}
 
+func namespaceRoutes() []route {
+	return []route{
+		{"GET", namespaces, auth.AccountRead, (*API).listNamespaces},
+		{"POST", namespaces, auth.AccountWrite, (*API).postNamespace},
+		{"GET", namespace, auth.NamespaceRead, (*API).getNamespace},
+		{"PUT", namespace, auth.AccountWrite, (*API).putNamespace},
+		{"PATCH", namespace, auth.AccountWrite, (*API).putNamespace},
+		{"DELETE", namespace, auth.AccountWrite, (*API).deleteNamespace},
+		{"DELETE", userWorkers, auth.NamespaceWrite, (*API).deleteScripts},
+		{"GET", userWorkers + "/{script}", auth.NamespaceRead, (*API).getNamespaceScript},
+	}
+}
+
+// accountRoutes are what the account and its own scripts have beside scriptRoutes.
+func accountRoutes() []route {
+	const one = accountScripts + "/{script}"
+	return []route{
 		{"GET", acct + "/workers/subdomain", auth.AccountRead, (*API).getSubdomain},
 		{"PUT", acct + "/workers/subdomain", auth.AccountWrite, (*API).putSubdomain},
 		{"DELETE", acct + "/workers/subdomain", auth.AccountWrite, (*API).deleteSubdomain},
-
-		{"GET", acct + "/workers/dispatch/namespaces", auth.AccountRead, (*API).listNamespaces},
-		{"POST", acct + "/workers/dispatch/namespaces", auth.AccountWrite, (*API).postNamespace},
-		{"GET", ns, auth.NamespaceRead, (*API).getNamespace},
-		{"PUT", ns, auth.AccountWrite, (*API).putNamespace},
-		{"PATCH", ns, auth.AccountWrite, (*API).putNamespace},
-		{"DELETE", ns, auth.AccountWrite, (*API).deleteNamespace},
+		{"GET", acct + "/workers/services/{script}", auth.AccountRead, (*API).getService},
+		{"DELETE", acct + "/workers/services/{script}", auth.AccountWrite, (*API).deleteScript},
+		{"GET", acct + "/workers/workers/{script}", auth.AccountRead, (*API).getWorker},
+		{"GET", acct + "/workers/tails/by-consumer/{script}", auth.AccountRead, (*API).listTailProducers},
+		{"GET", acct + "/workers/durable_objects/namespaces", auth.AccountRead, (*API).listDurableObjectNamespaces},
+		{"GET", one, auth.AccountRead, (*API).getContent},
+		{"GET", one + "/references", auth.AccountRead, (*API).getReferences},
+		{"GET", one + "/routes", auth.AccountRead, (*API).getScriptRoutes},
+		{"PUT", one + "/routes", auth.AccountWrite, (*API).putScriptRoutes},
+		{"GET", one + "/subdomain", auth.AccountRead, (*API).getScriptSubdomain},
+		{"POST", one + "/subdomain", auth.AccountWrite, (*API).postScriptSubdomain},
+		{"DELETE", one + "/subdomain", auth.AccountWrite, (*API).deleteScriptSubdomain},
+		{"GET", one + "/schedules", auth.AccountRead, (*API).getSchedules},
+		{"PUT", one + "/schedules", auth.AccountWrite, (*API).putSchedules},
 	}
-	return table
+}
+
+// scriptRoutes are the routes of scripts in a dispatch namespace, and of those in the account. wrangler asks for the
+// settings and secrets of an account script before it deploys a namesake of it into a namespace.
+func scriptRoutes(all string, read, write auth.Permission) []route {
+	one, probe := all+"/{script}", read
+	if probe == auth.AccountRead {
+		probe = auth.Probe
+	}
+	return []route{
+		{"GET", all, read, (*API).listScripts},
+		{"PUT", one, write, (*API).putScript},
+		{"DELETE", one, write, (*API).deleteScript},
+		{"GET", one + "/content", read, (*API).getContent},
+		{"PUT", one + "/content", write, (*API).putContent},
+		{"GET", one + "/content/v2", read, (*API).getContent},
+		{"GET", one + "/bindings", read, (*API).getBindings},
+		{"GET", one + "/settings", probe, (*API).getSettings},
+		{"PATCH", one + "/settings", write, (*API).patchSettings},
+		{"GET", one + "/script-settings", read, (*API).getScriptSettings},
+		{"PATCH", one + "/script-settings", write, (*API).patchScriptSettings},
+		{"GET", one + "/secrets", probe, (*API).listSecrets},
+		{"PUT", one + "/secrets", write, (*API).putSecret},
+		{"GET", one + "/secrets/{secret}", read, (*API).getSecret},
+		{"DELETE", one + "/secrets/{secret}", write, (*API).deleteSecret},
+		{"PATCH", one + "/secrets-bulk", write, (*API).patchSecrets},
+		{"GET", one + "/tags", read, (*API).getTags},
+		{"PUT", one + "/tags", write, (*API).putTags},
+		{"PUT", one + "/tags/{tag}", write, (*API).putTag},
+		{"DELETE", one + "/tags/{tag}", write, (*API).deleteTag},
+		{"GET", one + "/versions", read, (*API).listVersions},
+		{"POST", one + "/versions", write, (*API).postVersion},
+		{"GET", one + "/versions/{version}", read, (*API).getVersion},
+		{"GET", one + "/deployments", read, (*API).listDeployments},
+		{"POST", one + "/deployments", write, (*API).postDeployment},
+		{"GET", one + "/deployments/{deployment}", read, (*API).getDeployment},
+		{"POST", one + "/assets-upload-session", write, notServed("static assets")},
+		{"POST", one + "/tails", write, notServed("live tails")},
+	}
 }

@@ -75,7 +75,7 @@ type WorkerReferences struct {
 	Domains                    []json.RawMessage  `json:"domains"`
 	DurableObjects             []json.RawMessage  `json:"durable_objects"`
 	Queues                     []json.RawMessage  `json:"queues"`
-	Workers                    []json.RawMessage  `json:"workers"`
+	Workers                    []ServiceReference `json:"workers"`
 }
 
 // References is what refers to an account script, and what it refers to: wrangler asks before it deletes one.
