@@ -12,8 +12,10 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"atoll.dev/atoll/internal/atoll"
+	"atoll.dev/atoll/internal/fault"
 	"atoll.dev/atoll/internal/wire"
 )
 
@@ -111,6 +113,9 @@ func (up Upload) encode() (body []byte, ctype string, err error) {
 	w := multipart.NewWriter(&buf)
 	files := append([]File{{Name: "metadata", ContentType: "application/json", Data: meta}}, up.Files...)
 	for i, f := range files {
+		if strings.ContainsFunc(f.Name, unicode.IsControl) {
+			return nil, "", fault.Newf(fault.Invalid, 0, "the file name %q has control characters", f.Name)
+		}
 		disposition := fmt.Sprintf(`form-data; name="%s"`, quote(f.Name))
 		if i > 0 {
 			disposition += fmt.Sprintf(`; filename="%s"`, quote(f.Name))
@@ -129,7 +134,5 @@ func (up Upload) encode() (body []byte, ctype string, err error) {
 	return buf.Bytes(), w.FormDataContentType(), nil
 }
 
-// quote escapes a name for Content-Disposition as browsers do (WHATWG HTML, "multipart/form-data").
-func quote(s string) string {
-	return strings.NewReplacer("\\", "\\\\", `"`, "\\\"", "\r", "%0D", "\n", "%0A").Replace(s)
-}
+// quote escapes a name for a quoted string of Content-Disposition (RFC 2183, section 2).
+func quote(s string) string { return strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) }
