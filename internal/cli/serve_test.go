@@ -1,0 +1,90 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// served runs `atoll serve` and returns what it was to serve.
+func served(t *testing.T, env map[string]string, args ...string) ServeConfig {
+	t.Helper()
+	var got ServeConfig
+	app := App{Serve: func(_ context.Context, cfg ServeConfig) error { got = cfg; return nil }}
+	run(app, "", env, append([]string{"serve"}, args...)...).prints(t, "")
+	return got
+}
+
+func TestServeHasDefaults(t *testing.T) {
+	want := ServeConfig{Data: "./atoll-data", Edge: "127.0.0.1:8080", API: "127.0.0.1:8081", Zone: "atoll.localhost",
+		LogLevel: "info", LogFormat: "text"}
+	if diff := cmp.Diff(want, served(t, nil)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestServeReadsItsEnvironmentBehindItsFlags(t *testing.T) {
+	env := map[string]string{"ATOLL_DATA": "/d", "ATOLL_EDGE": "e", "ATOLL_API": "a", "ATOLL_API_TOKEN": "t", "ATOLL_ACCOUNT_ID": "i",
+		"ATOLL_ZONE": "z", "ATOLL_WORKERD": "w", "ATOLL_INSECURE_SANDBOX": "true", "ATOLL_LOG_LEVEL": "debug", "ATOLL_LOG_FORMAT": "json"}
+	want := ServeConfig{Data: "/d", Edge: "flag", API: "a", APIToken: "t", AccountID: "i", Zone: "z", Workerd: "w",
+		InsecureSandbox: true, LogLevel: "debug", LogFormat: "json"}
+	if diff := cmp.Diff(want, served(t, env, "--edge", "flag")); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestServeRefusesAnEnvironmentItCannotRead(t *testing.T) {
+	s := run(App{}, "", map[string]string{"ATOLL_INSECURE_SANDBOX": "maybe"}, "serve")
+	if s.code != exitUsage || !strings.HasPrefix(s.err, `atoll: error: ATOLL_INSECURE_SANDBOX="maybe": `) {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestServeFailsWithItsError(t *testing.T) {
+	app := App{Serve: func(context.Context, ServeConfig) error { return errors.New("listen: address in use") }}
+	run(app, "", nil, "serve").fails(t, exitFailed, "atoll: error: listen: address in use\n")
+}
+
+func TestDoctor(t *testing.T) {
+	app := App{Doctor: func(_ context.Context, cfg DoctorConfig) []Check {
+		return []Check{
+			{Name: "workerd", OK: cfg.Workerd == "/w", Required: true, Detail: "1.2", Fix: "run make build"},
+			{Name: "user namespaces", Required: true, Detail: "denied", Fix: "sysctl kernel.unprivileged_userns_clone=1"},
+			{Name: "cgroup v2", Detail: "not delegated", Fix: "start it with systemd-run --user"},
+		}
+	}}
+	s := run(app, "", nil, "doctor", "--workerd", "/w")
+	want := `CHECK            STATE    DETAIL
+workerd          ok       1.2
+user namespaces  MISSING  denied
+                 fix      sysctl kernel.unprivileged_userns_clone=1
+cgroup v2        missing  not delegated
+                 fix      start it with systemd-run --user
+`
+	if diff := cmp.Diff(want, s.out); diff != "" {
+		t.Error(diff)
+	}
+	if s.code != exitFailed || s.err != "atoll: error: 1 of 3 checks that a node needs failed\natoll: hint: the lines marked 'fix' say what to do\n" {
+		t.Errorf("%+v", s)
+	}
+	app.Doctor = func(context.Context, DoctorConfig) []Check {
+		return []Check{{Name: "workerd", OK: true, Required: true}}
+	}
+	run(app, "", nil, "doctor", "--json").prints(t, `[
+  {
+    "name": "workerd",
+    "ok": true,
+    "required": true
+  }
+]
+`)
+}
+
+func TestVersion(t *testing.T) {
+	if s := run(App{Version: "v1.2"}, "", nil, "version"); s.code != exitOK || !strings.HasPrefix(s.out, "atoll v1.2 (go") {
+		t.Errorf("%+v", s)
+	}
+}
