@@ -1,0 +1,3 @@
+export default {
+  async fetch() { return new Response("hello " + await (await fetch("http://out/")).text()); },
+};
