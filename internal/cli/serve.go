@@ -2,11 +2,14 @@ package cli
 
 import (
 	"errors"
+	"fmt"
+	"io"
+	"log/slog"
 
 	"github.com/spf13/cobra"
 )
 
-// ServeConfig is what the flags of `atoll serve` say; the flags' texts are its manual.
+// ServeConfig is what the flags and the environment of `atoll serve` say; the flags' texts are its manual.
 type ServeConfig struct {
 	Data            string
 	Edge            string
@@ -16,26 +19,34 @@ type ServeConfig struct {
 	Zone            string
 	Workerd         string
 	InsecureSandbox bool
-	LogLevel        string
-	LogFormat       string
+	SecretKey       string       // of ATOLL_SECRET_KEY alone: a command line is visible to every user of the machine
+	Log             *slog.Logger // to stderr
+	Stdout          io.Writer    // where the ready line goes
 }
 
 func (app App) serveCmd(std Std) *cobra.Command {
 	var cfg ServeConfig
+	var level, format string
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run a node",
 		Long: "Runs a node: the edge that answers the Workers' requests, the REST API, and the processes of the Workers.\n" +
-			"Once both listen it prints one line on stdout:\n\n" +
-			"  atoll: ready edge=URL api=URL account=ID\n\n" +
-			"Its log is on stderr. SIGTERM and SIGINT drain: the requests under way are finished, new ones refused.\n" +
-			"Each flag is also an environment variable: --api-token is ATOLL_API_TOKEN.",
+			"Once both listen it prints one line on standard output:\n\n" +
+			"    atoll: ready edge=URL api=URL account=ID\n\n" +
+			"Its log is on standard error. SIGTERM and SIGINT drain it: requests in progress are finished, new ones refused.\n" +
+			"Each flag is also an environment variable: --api-token is ATOLL_API_TOKEN. The key that seals secrets at rest is in\n" +
+			"DIR/secret.key, made at first start, unless ATOLL_SECRET_KEY holds one.",
 		Example: "  atoll serve\n  atoll serve --data /var/lib/atoll --edge 0.0.0.0:8080 --zone platform.example",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := fromEnv(cmd, std); err != nil {
 				return err
 			}
+			var err error
+			if cfg.Log, err = newLogger(std.Err, level, format); err != nil {
+				return usage(cmd, err)
+			}
+			cfg.Stdout, cfg.SecretKey = std.Out, std.Getenv("ATOLL_SECRET_KEY")
 			if app.Serve == nil {
 				return errors.New("this build has no server")
 			}
@@ -51,7 +62,22 @@ func (app App) serveCmd(std Std) *cobra.Command {
 	f.StringVar(&cfg.Zone, "zone", "atoll.localhost", "`NAME` of the zone that routes belong to")
 	f.StringVar(&cfg.Workerd, "workerd", "", "`PATH` of workerd (default: beside the atoll binary, else in node_modules)")
 	f.BoolVar(&cfg.InsecureSandbox, "insecure-sandbox", false, "run even where Workers cannot be isolated; never with code of strangers")
-	f.StringVar(&cfg.LogLevel, "log-level", "info", "least `LEVEL` to log: debug, info, warn or error")
-	f.StringVar(&cfg.LogFormat, "log-format", "text", "`FORMAT` of the log: text or json")
+	f.StringVar(&level, "log-level", "info", "least `LEVEL` to log: debug, info, warn or error")
+	f.StringVar(&format, "log-format", "text", "`FORMAT` of the log: text or json")
 	return cmd
+}
+
+func newLogger(w io.Writer, level, format string) (*slog.Logger, error) {
+	var least slog.Level
+	if err := least.UnmarshalText([]byte(level)); err != nil {
+		return nil, fmt.Errorf("--log-level %s: it is debug, info, warn or error", level)
+	}
+	opts := &slog.HandlerOptions{Level: least}
+	switch format {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, opts)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, opts)), nil
+	}
+	return nil, fmt.Errorf("--log-format %s: it is text or json", format)
 }

@@ -13,14 +13,20 @@ import (
 func served(t *testing.T, env map[string]string, args ...string) ServeConfig {
 	t.Helper()
 	var got ServeConfig
-	app := App{Serve: func(_ context.Context, cfg ServeConfig) error { got = cfg; return nil }}
+	app := App{Serve: func(_ context.Context, cfg ServeConfig) error {
+		if cfg.Log == nil || cfg.Stdout == nil {
+			t.Errorf("no log or no stdout: %+v", cfg)
+		}
+		cfg.Log, cfg.Stdout = nil, nil
+		got = cfg
+		return nil
+	}}
 	run(app, "", env, append([]string{"serve"}, args...)...).prints(t, "")
 	return got
 }
 
 func TestServeHasDefaults(t *testing.T) {
-	want := ServeConfig{Data: "./atoll-data", Edge: "127.0.0.1:8080", API: "127.0.0.1:8081", Zone: "atoll.localhost",
-		LogLevel: "info", LogFormat: "text"}
+	want := ServeConfig{Data: "./atoll-data", Edge: "127.0.0.1:8080", API: "127.0.0.1:8081", Zone: "atoll.localhost"}
 	if diff := cmp.Diff(want, served(t, nil)); diff != "" {
 		t.Error(diff)
 	}
@@ -28,9 +34,9 @@ func TestServeHasDefaults(t *testing.T) {
 
 func TestServeReadsItsEnvironmentBehindItsFlags(t *testing.T) {
 	env := map[string]string{"ATOLL_DATA": "/d", "ATOLL_EDGE": "e", "ATOLL_API": "a", "ATOLL_API_TOKEN": "t", "ATOLL_ACCOUNT_ID": "i",
-		"ATOLL_ZONE": "z", "ATOLL_WORKERD": "w", "ATOLL_INSECURE_SANDBOX": "true", "ATOLL_LOG_LEVEL": "debug", "ATOLL_LOG_FORMAT": "json"}
+		"ATOLL_ZONE": "z", "ATOLL_WORKERD": "w", "ATOLL_INSECURE_SANDBOX": "true", "ATOLL_SECRET_KEY": "k"}
 	want := ServeConfig{Data: "/d", Edge: "flag", API: "a", APIToken: "t", AccountID: "i", Zone: "z", Workerd: "w",
-		InsecureSandbox: true, LogLevel: "debug", LogFormat: "json"}
+		InsecureSandbox: true, SecretKey: "k"}
 	if diff := cmp.Diff(want, served(t, env, "--edge", "flag")); diff != "" {
 		t.Error(diff)
 	}
@@ -41,6 +47,22 @@ func TestServeRefusesAnEnvironmentItCannotRead(t *testing.T) {
 	if s.code != exitUsage || !strings.HasPrefix(s.err, `atoll: error: ATOLL_INSECURE_SANDBOX="maybe": `) {
 		t.Errorf("%+v", s)
 	}
+}
+
+func TestServeLogsAsItIsTold(t *testing.T) {
+	app := App{Serve: func(_ context.Context, cfg ServeConfig) error {
+		cfg.Log.Debug("fine")
+		cfg.Log.Info("coarse")
+		return nil
+	}}
+	if s := run(app, "", nil, "serve", "--log-level", "debug", "--log-format", "json"); strings.Count(s.err, "{") != 2 || !strings.Contains(s.err, `"msg":"fine"`) {
+		t.Errorf("%q", s.err)
+	}
+	if s := run(app, "", map[string]string{"ATOLL_LOG_LEVEL": "warn"}, "serve"); s.err != "" {
+		t.Errorf("%q", s.err)
+	}
+	run(app, "", nil, "serve", "--log-level", "loud").fails(t, exitUsage, "atoll: error: --log-level loud: it is debug, info, warn or error\natoll: hint: 'atoll serve --help' shows how to use it\n")
+	run(app, "", nil, "serve", "--log-format", "xml").fails(t, exitUsage, "atoll: error: --log-format xml: it is text or json\natoll: hint: 'atoll serve --help' shows how to use it\n")
 }
 
 func TestServeFailsWithItsError(t *testing.T) {
