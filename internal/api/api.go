@@ -19,6 +19,7 @@ import (
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/auth"
 	"atoll.dev/atoll/internal/durable"
+	"atoll.dev/atoll/internal/kv"
 	"atoll.dev/atoll/internal/store"
 )
 
@@ -26,6 +27,7 @@ import (
 type Deps struct {
 	Store *store.DB
 	Blobs *durable.Blobs
+	KV    *kv.Store
 	Auth  *auth.Auth
 
 	Account atoll.AccountID // the node's account: whom the node's own token means where a path names no account

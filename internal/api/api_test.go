@@ -14,6 +14,7 @@ import (
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/auth"
 	"atoll.dev/atoll/internal/durable"
+	"atoll.dev/atoll/internal/kv"
 	"atoll.dev/atoll/internal/store"
 	"atoll.dev/atoll/internal/wire"
 )
@@ -22,6 +23,7 @@ import (
 type node struct {
 	t       testing.TB
 	db      *store.DB
+	blobs   *durable.Blobs
 	handler http.Handler
 	url     string // with Prefix
 	changed []string
@@ -48,6 +50,11 @@ func newNode(t testing.TB) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
+	pairs, err := kv.Open(nil, dir, kv.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { pairs.Close() })
 	guard, err := auth.New(db, theToken, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -59,13 +66,13 @@ func newNode(t testing.TB) *node {
 	if _, err := db.EnsureZone(ctx, theAccount, "atoll.localhost"); err != nil {
 		t.Fatal(err)
 	}
-	n := &node{t: t, db: db}
+	n := &node{t: t, db: db, blobs: blobs}
 	var lg *slog.Logger
 	if _, fuzzing := t.(*testing.F); !fuzzing { // whose output may not be used inside f.Fuzz
 		lg = slog.New(slog.NewTextHandler(t.Output(), nil))
 	}
 	handler := New(lg, Deps{
-		Store: db, Blobs: blobs, Auth: guard, Account: theAccount, Zone: "atoll.localhost",
+		Store: db, Blobs: blobs, KV: pairs, Auth: guard, Account: theAccount, Zone: "atoll.localhost",
 		RoutesChanged:    func() { n.changed = append(n.changed, "routes") },
 		SchedulesChanged: func() { n.changed = append(n.changed, "schedules") },
 		NamespaceChanged: func(_ atoll.AccountID, ns atoll.NamespaceName) {

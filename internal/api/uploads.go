@@ -10,9 +10,7 @@ func (a *API) deleteScripts(q *request) (any, error)       { return nil, errTodo
 func (a *API) putContent(q *request) (any, error)          { return nil, errTodo }
 func (a *API) patchSettings(q *request) (any, error)       { return nil, errTodo }
 func (a *API) patchScriptSettings(q *request) (any, error) { return nil, errTodo }
-func (a *API) listSecrets(q *request) (any, error)         { return nil, errTodo }
 func (a *API) putSecret(q *request) (any, error)           { return nil, errTodo }
-func (a *API) getSecret(q *request) (any, error)           { return nil, errTodo }
 func (a *API) deleteSecret(q *request) (any, error)        { return nil, errTodo }
 func (a *API) patchSecrets(q *request) (any, error)        { return nil, errTodo }
 func (a *API) postVersion(q *request) (any, error)         { return nil, errTodo }
