@@ -168,17 +168,22 @@ func (d flat) array(prefix []string, leaves []leaf) (any, error) {
 
 // elements deals the leaves of an array of objects out to its elements.
 func (d flat) elements(prefix []string, leaves []leaf) ([][]leaf, error) {
+	isBindings := len(prefix) == 2 && prefix[0] == "bindings"
 	if !d.grouped {
-		return inOrder(leaves), nil
+		elements := inOrder(leaves)
+		if isBindings {
+			return elements, d.checkOwners(prefix, elements)
+		}
+		return elements, nil
 	}
 	n, has := 1, func(int, string) use { return optional }
-	if len(prefix) == 2 && prefix[0] == "bindings" {
-		types := valuesAt(leaves, "type")
-		if names := valuesAt(leaves, "name"); len(types) == 0 || len(names) != len(types) {
+	if isBindings {
+		types, names := valuesAt(leaves, "type"), valuesAt(leaves, "name")
+		if len(types) == 0 || len(names) != len(types) {
 			return nil, d.refuse(prefix, "must have a type and a name in each element")
 		}
 		for i, t := range types {
-			if err := servedType(valuesAt(leaves, "name")[i], t); err != nil {
+			if err := servedType(names[i], t); err != nil {
 				return nil, err
 			}
 		}
@@ -194,8 +199,7 @@ func (d flat) elements(prefix []string, leaves []leaf) ([][]leaf, error) {
 	for _, g := range groups {
 		owners, ok := owners(n, len(g.leaves), g.nested, func(i int) use { return has(i, g.leaves[0].path[0]) })
 		if !ok {
-			return nil, d.refuse(append(prefix, g.leaves[0].path...),
-				"could belong to more than one element: send "+d.root+" as one JSON part instead")
+			return nil, d.doubt(prefix, g.leaves[0])
 		}
 		for i, l := range g.leaves {
 			o := owners[min(i, len(owners)-1)]
@@ -243,6 +247,24 @@ func inOrder(leaves []leaf) [][]leaf {
 		elements[last] = append(elements[last], l)
 	}
 	return elements
+}
+
+// checkOwners refuses bindings with a field that their type does not have: it is the first of the next binding then, and
+// nothing has told the border.
+func (d flat) checkOwners(prefix []string, elements [][]leaf) error {
+	for _, e := range elements {
+		types := valuesAt(e, "type")
+		for _, l := range e {
+			if len(types) == 1 && kinds[types[0]].uses(l.path[0]) == unused {
+				return d.doubt(prefix, l)
+			}
+		}
+	}
+	return nil
+}
+
+func (d flat) doubt(prefix []string, l leaf) error {
+	return d.refuse(append(prefix, l.path...), "could belong to more than one element: send "+d.root+" as one JSON part instead")
 }
 
 type group struct {
