@@ -421,7 +421,7 @@ func walk(t *testing.T, f func(p string)) {
 		}
 		if d.IsDir() {
 			switch d.Name() {
-			case ".git", "node_modules", "bin", "atoll-data":
+			case ".git", "node_modules", "bin", "atoll-data", "atoll-demo":
 				return filepath.SkipDir
 			}
 			return nil

@@ -2,12 +2,12 @@
 # Starts a node and puts the example platform of examples/platform on it: a dispatch Worker that routes by subdomain and
 # three customers' Workers. Every step is a command that you can type yourself; `make demo` runs this after `make build`.
 #
-# The node keeps its state in ./atoll-data, so that `bin/atoll script list --namespace production` works in another
-# terminal meanwhile. ATOLL_DATA, ATOLL_EDGE and ATOLL_API choose another directory and other addresses.
+# The node keeps its state in ./atoll-demo and goes on from there the next time. ATOLL_DATA, ATOLL_EDGE and ATOLL_API
+# choose another directory and other addresses.
 set -eu
 cd "$(dirname "$0")/.."
 
-data=${ATOLL_DATA:-./atoll-data}
+data=${ATOLL_DATA:-./atoll-demo}
 ATOLL_DATA=$data
 export ATOLL_DATA
 atoll=./bin/atoll
@@ -106,7 +106,7 @@ done
 cat <<END
 
   In another terminal:  curl -H 'Host: alice.atoll.localhost' $edge/
-                        bin/atoll script list --namespace production
+                        bin/atoll script list --namespace production --data $data --api $ATOLL_API
   wrangler and SDKs:    export CLOUDFLARE_API_BASE_URL=$ATOLL_API/client/v4
                         export CLOUDFLARE_ACCOUNT_ID=$(value account)
                         export CLOUDFLARE_API_TOKEN=\$(cat $data/api-token)

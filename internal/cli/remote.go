@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -105,13 +106,15 @@ func (r *remote) done(answer any, format string, args ...any) error {
 	return err
 }
 
-// apiHint is what to do about an answer of the API, "" where the answer says enough.
-func apiHint(err error) string {
+// adviceFor is what to do about an error, "" where it says enough itself.
+func adviceFor(err error) string {
 	var gone *client.Unreachable
 	var other *client.Foreign
 	switch {
 	case errors.Is(err, context.Canceled):
 		return ""
+	case errors.Is(err, syscall.EADDRINUSE):
+		return "another program listens there, perhaps another node: choose addresses with --edge and --api"
 	case errors.As(err, &gone):
 		return "is the node running? Start it with 'atoll serve', or say where it is with --api or ATOLL_API"
 	case errors.As(err, &other):

@@ -3,7 +3,9 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -68,6 +70,9 @@ func TestServeLogsAsItIsTold(t *testing.T) {
 func TestServeFailsWithItsError(t *testing.T) {
 	app := App{Serve: func(context.Context, ServeConfig) error { return errors.New("listen: address in use") }}
 	run(app, "", nil, "serve").fails(t, exitFailed, "atoll: error: listen: address in use\n")
+	app = App{Serve: func(context.Context, ServeConfig) error { return fmt.Errorf("listen: %w", syscall.EADDRINUSE) }}
+	run(app, "", nil, "serve").fails(t, exitFailed, "atoll: error: listen: address already in use\n"+
+		"atoll: hint: another program listens there, perhaps another node: choose addresses with --edge and --api\n")
 }
 
 func TestDoctor(t *testing.T) {

@@ -54,7 +54,7 @@ func hintOf(err error) string {
 	if errors.As(err, &h) {
 		return h.hint
 	}
-	return apiHint(err)
+	return adviceFor(err)
 }
 
 // indent keeps the lines of a message (JavaScript's have a stack) apart from the next message.
