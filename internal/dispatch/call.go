@@ -62,11 +62,22 @@ var (
 // Do carries a call to a process of its script and returns the response. The error's chain has a fault of kind NotFound
 // for a missing script, and an *Exception for what went wrong in the Worker.
 func (d *Dispatcher) Do(ctx context.Context, c Call) (*Reply, error) {
+	for range 3 {
+		reply, err := d.try(ctx, c)
+		if !errors.Is(err, hop.ErrRefused) {
+			return reply, err
+		}
+		// The process died while nobody was looking; nothing has been sent yet.
+	}
+	return nil, fmt.Errorf("call %s: %w", c.Script, ErrCrashed)
+}
+
+func (d *Dispatcher) try(ctx context.Context, c Call) (*Reply, error) {
 	p, err := d.acquire(ctx, c.Script)
 	if err != nil {
 		return nil, err
 	}
-	c.Request.Extra = append(c.Request.Extra, isolate.HeaderProto, c.Proto)
+	c.Request = c.Request.With(isolate.HeaderProto, c.Proto)
 	if c.Cf != "" && p.Spec.Version.Trusted {
 		c.Request.Extra = append(c.Request.Extra, isolate.HeaderCf, c.Cf)
 	}
@@ -76,9 +87,16 @@ func (d *Dispatcher) Do(ctx context.Context, c Call) (*Reply, error) {
 	res, err := p.Client.Do(ctx, c.Request)
 	if err != nil {
 		p.Release()
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return nil, context.Cause(ctx)
+		case errors.Is(err, hop.ErrRefused):
+			<-p.Done() // its own end closes the socket; where the kernel has not told us yet, it is about to
+			d.script(c.Script).remove(p)
+			return nil, err
 		}
+		// A process that breaks off an exchange is dying. It gets no more requests.
+		d.stop(d.script(c.Script), p)
 		d.lg.Debug("exchange failed", "script", c.Script.String(), "isolate", p.ID, "err", err)
 		return nil, fmt.Errorf("call %s: %w: %w", c.Script, ErrCrashed, err)
 	}

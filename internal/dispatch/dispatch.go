@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -241,16 +242,11 @@ const healthyAfter = 10 * time.Second
 
 // watch takes a process off its script when it has exited, and delays the next start when it crashed young.
 func (d *Dispatcher) watch(s *script, p *isolate.Process, started time.Time) {
-	<-p.Done()
+	<-p.Exited()
+	s.remove(p)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i, q := range s.procs {
-		if q == p {
-			s.procs = append(s.procs[:i:i], s.procs[i+1:]...)
-			break
-		}
-	}
-	if p.Retired() {
+	if !p.Crashed() {
 		return
 	}
 	now := time.Now()
@@ -261,6 +257,13 @@ func (d *Dispatcher) watch(s *script, p *isolate.Process, started time.Time) {
 	s.retryAt = now.Add(backOff(s.crashes))
 	d.lg.Warn("isolate process died", "script", s.ref.String(), "version", p.Spec.Version.ID, "isolate", p.ID,
 		"crashes", s.crashes, "output", string(p.Output()))
+}
+
+// remove takes p off its script.
+func (s *script) remove(p *isolate.Process) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.procs = slices.DeleteFunc(slices.Clone(s.procs), func(q *isolate.Process) bool { return q == p })
 }
 
 // backOff is how long a script that crashed n times in a row is left alone: not at all the first time, at most 30 s.

@@ -112,9 +112,7 @@ func (d *Dispatcher) stopIdle(now time.Time, short bool) {
 
 // stop takes a process off its script and retires it. A request that has just taken hold of it is still served.
 func (d *Dispatcher) stop(s *script, p *isolate.Process) {
-	s.mu.Lock()
-	s.procs = slices.DeleteFunc(s.procs, func(q *isolate.Process) bool { return q == p })
-	s.mu.Unlock()
+	s.remove(p)
 	p.Retire()
 }
 

@@ -41,6 +41,13 @@ type Request struct {
 	Upgrade bool // ask for a WebSocket
 }
 
+// With returns a copy of req with one more of the node's own headers.
+func (r *Request) With(name, value string) *Request {
+	c := *r
+	c.Extra = append(append(make([]string, 0, len(r.Extra)+8), r.Extra...), name, value)
+	return &c
+}
+
 // Response is the answer to a Request. Its Body must be closed.
 type Response struct {
 	*http.Response
@@ -74,10 +81,9 @@ func (c *Client) Close() error {
 // conn is one connection with its buffers.
 type conn struct {
 	net.Conn
-	br     *bufio.Reader
-	bw     *bufio.Writer
-	since  time.Time // idle since
-	reused bool
+	br    *bufio.Reader
+	bw    *bufio.Writer
+	since time.Time // idle since
 }
 
 func (c *Client) get(ctx context.Context) (*conn, error) {
@@ -88,7 +94,6 @@ func (c *Client) get(ctx context.Context) (*conn, error) {
 		c.idle = c.idle[:len(c.idle)-1]
 		if now.Sub(cn.since) < idleTimeout {
 			c.mu.Unlock()
-			cn.reused = true
 			return cn, nil
 		}
 		cn.Close()
@@ -100,8 +105,11 @@ func (c *Client) get(ctx context.Context) (*conn, error) {
 func (c *Client) dial(ctx context.Context) (*conn, error) {
 	var d net.Dialer
 	nc, err := d.DialContext(ctx, "unix", c.path)
+	if err != nil && ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	return &conn{Conn: nc, br: bufio.NewReaderSize(nc, 8<<10), bw: bufio.NewWriterSize(nc, 8<<10)}, nil
 }
@@ -122,24 +130,18 @@ func (c *Client) put(cn *conn) {
 // stopped.
 var ErrBroken = errors.New("connection ended before a response")
 
+// ErrRefused says that nothing listens on the socket any more; nothing has been sent.
+var ErrRefused = errors.New("connection refused")
+
 // Do sends req and returns when the response's head has arrived. Cancelling ctx closes the connection, at any moment
-// until the response's body is closed; the process at the other end sees its client disconnect.
-//
-// A request without a body is sent once more when a reused connection turns out to have been closed by the other end
-// before it answered anything.
+// until the response's body is closed; the process at the other end sees its client disconnect. Nothing is ever sent
+// twice: a request may have been what ended the process.
 func (c *Client) Do(ctx context.Context, req *Request) (*Response, error) {
 	cn, err := c.get(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("connect: %w", err)
+		return nil, err
 	}
-	res, err := c.exchange(ctx, cn, req)
-	if err != nil && cn.reused && req.Body == nil && errors.Is(err, ErrBroken) && ctx.Err() == nil {
-		if cn, err = c.dial(ctx); err != nil {
-			return nil, fmt.Errorf("connect: %w", err)
-		}
-		res, err = c.exchange(ctx, cn, req)
-	}
-	return res, err
+	return c.exchange(ctx, cn, req)
 }
 
 func (c *Client) exchange(ctx context.Context, cn *conn, req *Request) (*Response, error) {

@@ -277,7 +277,7 @@ var useStrict = regexp.MustCompile(`^(?:\s|//[^\n]*\n|/\*(?s:.*?)\*/)*["']use st
 // scriptSource makes a CommonJS module of a service-worker script: in one line with its first, so that line numbers stay,
 // and without CommonJS's names, by which bundles guess where they are.
 func scriptSource(script []byte) []byte {
-	head := "module=exports=require=undefined;"
+	head := "var module=void 0,exports=void 0,require=void 0;"
 	if useStrict.Match(script) {
 		head = `"use strict";` + head
 	}

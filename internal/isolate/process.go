@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"atoll.dev/atoll/internal/hop"
@@ -16,14 +17,15 @@ import (
 
 // spare is a sandboxed process; without an owner it waits for its configuration.
 type spare struct {
-	id      string
-	in      string // path of the socket it listens on
-	out     net.Listener
-	stdin   io.WriteCloser
-	proc    *sandbox.Process
-	output  *ring
-	drained chan struct{} // closed when all its output has been read
-	owner   atomic.Pointer[Process]
+	id       string
+	in       string // path of the socket it listens on
+	out      net.Listener
+	outGuest string // the directory of its socket as the process sees it
+	stdin    io.WriteCloser
+	proc     *sandbox.Process
+	output   *ring
+	drained  chan struct{} // closed when all its output has been read
+	owner    atomic.Pointer[Process]
 }
 
 // Process is one isolate process serving one version.
@@ -33,7 +35,8 @@ type Process struct {
 	Client *hop.Client
 
 	*spare
-	mu struct {
+	killed atomic.Bool
+	mu     struct {
 		sync.Mutex
 		retired bool
 		holds   int
@@ -47,11 +50,9 @@ func (p *Process) Done() <-chan struct{} { return p.proc.Done() }
 // Exited is closed when the process has exited and its output has been read to the end.
 func (p *Process) Exited() <-chan struct{} { return p.drained }
 
-// Retired tells whether Retire has been called.
-func (p *Process) Retired() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.mu.retired
+// Crashed waits for the end and tells whether something other than Kill brought it.
+func (p *Process) Crashed() bool {
+	return p.proc.ExitState().Signal != syscall.SIGKILL || !p.killed.Load()
 }
 
 // Pid is the process's id in the node's PID namespace.
@@ -64,7 +65,10 @@ func (p *Process) CPUTime() (time.Duration, error) { return p.proc.CPUTime() }
 func (p *Process) Output() []byte { return p.output.Bytes() }
 
 // Kill ends the process at once.
-func (p *Process) Kill() { p.proc.Kill() }
+func (p *Process) Kill() {
+	p.killed.Store(true)
+	p.proc.Kill()
+}
 
 // Acquire counts one more request on the process. It fails when the process takes no more.
 func (p *Process) Acquire() bool {

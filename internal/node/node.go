@@ -19,6 +19,7 @@ import (
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/auth"
 	"atoll.dev/atoll/internal/binding"
+	"atoll.dev/atoll/internal/cron"
 	"atoll.dev/atoll/internal/deploy"
 	"atoll.dev/atoll/internal/dispatch"
 	"atoll.dev/atoll/internal/durable"
@@ -75,6 +76,7 @@ type node struct {
 	factory *isolate.Factory
 	calls   *dispatch.Dispatcher
 	deploys *deploy.Service
+	clock   *cron.Clock
 	edge    *edge.Edge
 	api     http.Handler
 }
@@ -102,6 +104,9 @@ func open(ctx context.Context, cfg Config) (_ *node, err error) {
 		return nil, err
 	}
 	if err := n.openAPI(ctx); err != nil {
+		return nil, err
+	}
+	if err := n.publishSchedules(ctx); err != nil {
 		return nil, err
 	}
 	return n, n.publishRoutes(ctx)
@@ -211,6 +216,7 @@ func (n *node) openRuntime() error {
 		Egress: gate.ServeHTTP,
 		KV:     n.kv.Handler,
 	}
+	n.clock = cron.New(n.lg, n.fire)
 	n.edge = edge.New(n.lg, n.calls.Do, edge.Options{})
 	n.lg.Info("engine", "workerd", bin.Path, "version", bin.Version)
 	return nil
@@ -226,15 +232,19 @@ func (n *node) openAPI(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	changed := func() {
-		if err := n.publishRoutes(context.WithoutCancel(ctx)); err != nil {
-			n.lg.Error("cannot publish routes", "err", err)
+	changed := func(what string, publish func(context.Context) error) func() {
+		return func() {
+			if err := publish(context.WithoutCancel(ctx)); err != nil {
+				n.lg.Error("cannot publish "+what, "err", err)
+			}
 		}
 	}
 	n.api = api.New(n.lg, api.Deps{
 		Store: n.store, Blobs: n.blobs, Deploy: n.deploys, KV: n.kv, Auth: auth.New(n.store, token),
 		Account: n.account, Zone: n.cfg.Zone,
-		RoutesChanged: changed, NamespaceChanged: n.calls.PublishNamespace,
+		RoutesChanged:    changed("routes", n.publishRoutes),
+		SchedulesChanged: changed("cron triggers", n.publishSchedules),
+		NamespaceChanged: n.calls.PublishNamespace,
 	})
 	return nil
 }
@@ -258,7 +268,7 @@ func (n *node) run(ctx context.Context) error {
 	background, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)
 	var parts errgroup.Group
-	for _, run := range []func(context.Context) error{n.factory.Run, n.calls.Run, n.kv.Run} {
+	for _, run := range []func(context.Context) error{n.factory.Run, n.calls.Run, n.kv.Run, n.clock.Run} {
 		parts.Go(func() error {
 			err := run(background)
 			if err != nil {

@@ -15,7 +15,14 @@ export const Headers = globalThis.Headers;
 export const headersGet = uncurry(Headers.prototype.get);
 export const headersSet = uncurry(Headers.prototype.set);
 export const headersDelete = uncurry(Headers.prototype.delete);
-const getter = (type, name) => uncurry(Object.getOwnPropertyDescriptor(type.prototype, name).get);
+// A property's getter is on a prototype, or with compatibility dates before 2022-01-31 on each object, out of reach.
+function getter(type, name) {
+  for (let p = type.prototype; p !== null; p = Object.getPrototypeOf(p)) {
+    const d = Object.getOwnPropertyDescriptor(p, name);
+    if (d?.get !== undefined) return uncurry(d.get);
+  }
+  return (self) => self[name];
+}
 export const requestHeaders = getter(Request, "headers");
 export const responseHeaders = getter(Response, "headers");
 export const responseStatus = getter(Response, "status");

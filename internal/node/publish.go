@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"atoll.dev/atoll/internal/atoll"
+	"atoll.dev/atoll/internal/cron"
 	"atoll.dev/atoll/internal/deploy"
 	"atoll.dev/atoll/internal/dispatch"
 	"atoll.dev/atoll/internal/route"
@@ -31,6 +33,31 @@ func (n *node) publishRoutes(ctx context.Context) error {
 	}
 	n.edge.Publish(route.Compile(routes))
 	return nil
+}
+
+// publishSchedules gives the clock the cron triggers as they are in the store.
+func (n *node) publishSchedules(ctx context.Context) error {
+	stored, err := n.store.AllSchedules(ctx)
+	if err != nil {
+		return fmt.Errorf("read cron triggers: %w", err)
+	}
+	var triggers []cron.Trigger
+	for _, s := range stored {
+		e, err := cron.Parse(s.Cron)
+		if err != nil {
+			n.lg.Error("cron trigger left out", "script", s.Ref.String(), "cron", s.Cron, "err", err)
+			continue
+		}
+		triggers = append(triggers, cron.Trigger{Script: s.Ref, Expr: e})
+	}
+	n.clock.Set(triggers)
+	return nil
+}
+
+// fire calls a script's scheduled handler.
+func (n *node) fire(ctx context.Context, t cron.Trigger, minute time.Time) error {
+	_, err := n.calls.Event(ctx, t.Script, map[string]any{"type": "scheduled", "cron": t.Expr.String(), "scheduledTime": minute.UnixMilli()})
+	return err
 }
 
 // runner is the dispatcher as package deploy wants it.

@@ -1,0 +1,392 @@
+package dispatch_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"atoll.dev/atoll/internal/atoll"
+	"atoll.dev/atoll/internal/binding"
+	"atoll.dev/atoll/internal/dispatch"
+	"atoll.dev/atoll/internal/fault"
+	"atoll.dev/atoll/internal/hop"
+	"atoll.dev/atoll/internal/isolate"
+	"atoll.dev/atoll/internal/sandbox"
+	"atoll.dev/atoll/internal/workerd/workerdtest"
+)
+
+func TestMain(m *testing.M) {
+	sandbox.Main()
+	os.Exit(m.Run())
+}
+
+// scripts is a Source in memory.
+type scripts struct {
+	mu     sync.Mutex
+	active map[atoll.ScriptRef]*atoll.Version
+	blobs  map[string][]byte
+	reads  int
+}
+
+func (s *scripts) Script(_ context.Context, ref atoll.ScriptRef) (*atoll.Script, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reads++
+	v := s.active[ref]
+	if v == nil {
+		return nil, ref.NotFound()
+	}
+	return &atoll.Script{Ref: ref, Active: v.ID, Version: v}, nil
+}
+
+func (s *scripts) load(hash string) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b, ok := s.blobs[hash]
+	if !ok {
+		return nil, fmt.Errorf("no blob %s", hash)
+	}
+	return b, nil
+}
+
+// module stores source and returns it as a module.
+func (s *scripts) module(name string, t atoll.ModuleType, source string) atoll.Module {
+	sum := sha256.Sum256([]byte(source))
+	hash := hex.EncodeToString(sum[:])
+	s.mu.Lock()
+	s.blobs[hash] = []byte(source)
+	s.mu.Unlock()
+	return atoll.Module{Name: name, Type: t, Hash: hash, Size: int64(len(source))}
+}
+
+// rig is a dispatcher with real processes.
+type rig struct {
+	*scripts
+	*dispatch.Dispatcher
+	t *testing.T
+}
+
+const account atoll.AccountID = "0123456789abcdef0123456789abcdef"
+
+func newRig(t *testing.T, opts dispatch.Options) *rig {
+	t.Helper()
+	bin := workerdtest.Binary(t)
+	lg := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	box, err := sandbox.New(sandbox.Options{Log: lg})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Not t.TempDir, whose path is too long for a socket's.
+	dir, err := os.MkdirTemp("", "atoll-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	os.Chmod(dir, 0o711)
+	border := binding.New(lg)
+	factory, err := isolate.New(lg, bin, box, border, isolate.Options{Dir: filepath.Join(dir, "run"), Spares: 1, V8Flags: []string{"--single-threaded", "--max-heap-size=128"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &scripts{active: map[atoll.ScriptRef]*atoll.Version{}, blobs: map[string][]byte{}}
+	d := dispatch.New(lg, s, factory, s.load, opts)
+	border.Services = binding.Services{Call: d.Do}
+	ctx, stop := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { factory.Run(ctx) })
+	running.Go(func() { d.Run(ctx) })
+	t.Cleanup(func() {
+		stop()
+		running.Wait()
+		box.Close()
+		os.RemoveAll(dir)
+	})
+	return &rig{s, d, t}
+}
+
+// put makes a version of one ES module the active one.
+func (r *rig) put(ref atoll.ScriptRef, source string, change ...func(*atoll.Version)) *atoll.Version {
+	r.t.Helper()
+	v := &atoll.Version{ID: atoll.VersionID(atoll.NewUUID()), MainModule: "worker.js", CompatibilityDate: "2025-01-01",
+		Modules: []atoll.Module{r.module("worker.js", atoll.ESModule, source)}, Trusted: ref.Namespace == ""}
+	for _, c := range change {
+		c(v)
+	}
+	r.mu.Lock()
+	r.active[ref] = v
+	r.mu.Unlock()
+	r.Publish(ref)
+	return v
+}
+
+func user(name string) atoll.ScriptRef {
+	return atoll.ScriptRef{Account: account, Namespace: "production", Name: atoll.ScriptName(name)}
+}
+
+func platform(name string) atoll.ScriptRef {
+	return atoll.ScriptRef{Account: account, Name: atoll.ScriptName(name)}
+}
+
+func (r *rig) do(ref atoll.ScriptRef, req *hop.Request) (*dispatch.Reply, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	r.t.Cleanup(cancel)
+	if req.Host == "" {
+		req.Host = "example.com"
+	}
+	return r.Do(ctx, dispatch.Call{Script: ref, Request: req, Proto: "http"})
+}
+
+// get returns the body of a GET, or the error's text.
+func (r *rig) get(ref atoll.ScriptRef, target string) string {
+	r.t.Helper()
+	reply, err := r.do(ref, &hop.Request{Method: "GET", Target: target})
+	if err != nil {
+		return "error: " + err.Error()
+	}
+	defer reply.Close()
+	b, err := io.ReadAll(reply.Body)
+	if err != nil {
+		r.t.Error(err)
+	}
+	return string(b)
+}
+
+func (r *rig) want(ref atoll.ScriptRef, target, want string) {
+	r.t.Helper()
+	if got := r.get(ref, target); got != want {
+		r.t.Errorf("GET %s of %s: got %q, want %q", target, ref, got, want)
+	}
+}
+
+func TestDo(t *testing.T) {
+	r := newRig(t, dispatch.Options{})
+	r.put(user("alice"), `export default { async fetch(request, env) {
+		const url = new URL(request.url);
+		switch (url.pathname) {
+		case "/cf": return new Response(String(request.cf));
+		case "/headers": return Response.json([...request.headers.keys()]);
+		case "/throw": throw new RangeError("too far");
+		case "/throw-odd": throw { toString() { throw 1 } };
+		case "/never": return new Promise(() => {});
+		case "/wrong": return 7;
+		case "/500": return new Response("mine", { status: 500, headers: { "x-a": "b" } });
+		case "/default-cache": return new Response(String(await caches.default));
+		case "/cache": { const c = await caches.open("a"); await c.put(request.url, new Response("x", {headers: {"cache-control": "max-age=60"}})); return new Response(String(await c.match(request.url))); }
+		case "/echo": return new Response(request.body, { headers: { "x-method": request.method } });
+		}
+		return new Response(request.url);
+	} }`)
+	r.want(user("alice"), "/a//b%2f%25?q=%zz", "http://example.com/a//b%2f%25?q=%zz")
+	r.want(user("alice"), "/cf", "undefined")
+	r.want(user("alice"), "/headers", `["host"]`)
+	r.want(user("alice"), "/500", "mine")
+	r.want(user("alice"), "/cache", "undefined")
+	for target, want := range map[string]dispatch.Exception{
+		"/throw":         {Name: "RangeError", Message: "too far"},
+		"/throw-odd":     {Name: "Error", Message: "exception without a message"},
+		"/never":         {Name: "Error", Message: "The script will never generate a response."},
+		"/wrong":         {Name: "TypeError", Message: "Incorrect type for Promise: the Promise did not resolve to 'Response'."},
+		"/default-cache": {Name: "Error", Message: "caches.default is not available to Workers of an untrusted dispatch namespace; use caches.open(name)"},
+	} {
+		_, err := r.do(user("alice"), &hop.Request{Method: "GET", Target: target})
+		var e *dispatch.Exception
+		if !errors.As(err, &e) || e.Name != want.Name || e.Message != want.Message {
+			t.Errorf("GET %s: %v, want %v", target, err, &want)
+		}
+	}
+	if _, err := r.do(user("bob"), &hop.Request{Method: "GET", Target: "/"}); fault.KindOf(err) != fault.NotFound {
+		t.Errorf("a missing script: %v", err)
+	}
+	reply, err := r.do(user("alice"), &hop.Request{Method: "POST", Target: "/echo", Body: strings.NewReader(strings.Repeat("x", 1<<20)), Length: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reply.Close()
+	if b, _ := io.ReadAll(reply.Body); len(b) != 1<<20 || reply.Header.Get("X-Method") != "POST" {
+		t.Errorf("echo: %d bytes, %v", len(b), reply.Header)
+	}
+}
+
+func TestDispatchBinding(t *testing.T) {
+	r := newRig(t, dispatch.Options{})
+	r.put(user("alice"), `export default { fetch(request) {
+		if (new URL(request.url).pathname === "/throw") throw new TypeError("no way");
+		return new Response("alice " + request.method + " " + request.url + " " + request.headers.get("x-a") + " " + request.headers.get("atoll-dispatch"));
+	} }`)
+	r.put(platform("dispatcher"), `export default { async fetch(request, env) {
+		const url = new URL(request.url);
+		const name = url.hostname.split(".")[0];
+		try {
+			if (url.pathname === "/rpc") return new Response(String(await env.DISPATCHER.get(name).hello()));
+			if (url.pathname === "/init") return await env.DISPATCHER.get(name).fetch("https://other.test/x", { method: "PUT", body: "y", headers: {"x-a": "1"} });
+			const stub = env.DISPATCHER.get(name, {}, { limits: { cpuMs: 10 }, outbound: null });
+			return await stub.fetch(request);
+		} catch (e) {
+			if (e.message.startsWith("Worker not found")) return new Response("none such", { status: 404 });
+			return new Response(e.name + "|" + e.message);
+		}
+	} }`, func(v *atoll.Version) {
+		v.Bindings = []atoll.Binding{{Name: "DISPATCHER", Type: "dispatch_namespace", Fields: json.RawMessage(`{"name":"DISPATCHER","type":"dispatch_namespace","namespace":"production"}`)}}
+	})
+	for _, c := range []struct{ host, target, want string }{
+		{"alice.test", "/a%2fb?c", "alice GET http://alice.test/a%2fb?c null null"},
+		{"alice.test", "/throw", "TypeError|no way"},
+		{"alice.test", "/rpc", `Error|RPC on a dispatched Worker is not supported: "hello" was called, only fetch() is available`},
+		{"alice.test", "/init", "alice PUT https://other.test/x 1 null"},
+		{"bob.test", "/", "none such"},
+	} {
+		reply, err := r.do(platform("dispatcher"), &hop.Request{Method: "GET", Host: c.host, Target: c.target})
+		if err != nil {
+			t.Errorf("%s%s: %v", c.host, c.target, err)
+			continue
+		}
+		b, _ := io.ReadAll(reply.Body)
+		reply.Close()
+		if string(b) != c.want {
+			t.Errorf("%s%s: got %q, want %q", c.host, c.target, b, c.want)
+		}
+	}
+}
+
+func TestServiceWorker(t *testing.T) {
+	r := newRig(t, dispatch.Options{})
+	v := &atoll.Version{ID: atoll.VersionID(atoll.NewUUID()), BodyPart: "script", CompatibilityDate: "2021-11-02",
+		Bindings: []atoll.Binding{{Name: "GREETING", Type: "plain_text", Fields: json.RawMessage(`{"text":"hi"}`)}, {Name: "TOKEN", Type: "secret_text", Secret: []byte("s3cret")}}}
+	v.Modules = []atoll.Module{r.module("script", atoll.CommonJS, `"use strict"; addEventListener("fetch", (event) => event.respondWith(answer(event.request)));
+		async function answer(request) { if (request.method == "POST") throw new Error("boom"); return new Response(GREETING + " " + TOKEN + " " + typeof module); }`)}
+	r.mu.Lock()
+	r.active[platform("old")] = v
+	r.mu.Unlock()
+	r.want(platform("old"), "/", "hi s3cret undefined")
+	_, err := r.do(platform("old"), &hop.Request{Method: "POST", Target: "/"})
+	var e *dispatch.Exception
+	if !errors.As(err, &e) || e.Message != "boom" {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestValidate(t *testing.T) {
+	r := newRig(t, dispatch.Options{StartupCPU: 300 * time.Millisecond})
+	validate := func(source string) (dispatch.Started, error) {
+		v := &atoll.Version{ID: atoll.VersionID(atoll.NewUUID()), MainModule: "worker.js", CompatibilityDate: "2025-01-01",
+			Modules: []atoll.Module{r.module("worker.js", atoll.ESModule, source)}}
+		return r.Validate(context.Background(), v, user("alice"), r.load)
+	}
+	got, err := validate(`import { WorkerEntrypoint } from "cloudflare:workers";
+		export class Admin extends WorkerEntrypoint { fetch() {} }
+		export default { fetch() {}, scheduled() {} }`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if fmt.Sprint(got.Handlers) != "[fetch scheduled]" || fmt.Sprint(got.Named) != "[{Admin [fetch]}]" {
+		t.Errorf("got %+v", got)
+	}
+	for source, want := range map[string]string{
+		`throw new Error("at start")`:           "Uncaught Error: at start",
+		`export default {`:                      "Uncaught SyntaxError: Unexpected end of input",
+		`import "./none.js"; export default {}`: `Uncaught Error: No such module "none.js"`,
+		`for (;;) {}`:                           "Script startup exceeded CPU time limit.",
+	} {
+		_, err := validate(source)
+		if f := fault.Of(err); f == nil || f.Code != 10021 || !strings.HasPrefix(f.Message, want) {
+			t.Errorf("%s: %v, want %s", source, err, want)
+		}
+	}
+}
+
+func TestRedeployMixesNothing(t *testing.T) {
+	r := newRig(t, dispatch.Options{})
+	source := func(n int) string {
+		return fmt.Sprintf(`const n = "%d "; export default { fetch() {
+			const { readable, writable } = new TransformStream(); const w = writable.getWriter(); const e = new TextEncoder();
+			(async () => { for (let i = 0; i < 5; i++) { await w.write(e.encode(n)); await scheduler.wait(5); } await w.close(); })();
+			return new Response(readable); } }`, n)
+	}
+	r.put(user("alice"), source(0))
+	stop := make(chan struct{})
+	var clients sync.WaitGroup
+	for range 4 {
+		clients.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				got := strings.Fields(r.get(user("alice"), "/"))
+				if len(got) != 5 || got[0] != got[4] || strings.HasPrefix(got[0], "error") {
+					t.Errorf("a mixed or lost answer: %q", got)
+					return
+				}
+			}
+		})
+	}
+	for n := 1; n <= 8; n++ {
+		r.put(user("alice"), source(n))
+		want := fmt.Sprintf("%[1]d %[1]d %[1]d %[1]d %[1]d ", n)
+		if got := r.get(user("alice"), "/"); got != want {
+			t.Errorf("after a deploy: got %q, want %q", got, want)
+		}
+	}
+	close(stop)
+	clients.Wait()
+}
+
+func TestCrash(t *testing.T) {
+	r := newRig(t, dispatch.Options{})
+	r.put(user("alice"), `export default { fetch(r) { if (r.url.endsWith("/crash")) { const a = []; for (;;) a.push(new Array(1e6).fill(Math.random())); } return new Response("up"); } }`)
+	r.want(user("alice"), "/", "up")
+	_, err := r.do(user("alice"), &hop.Request{Method: "GET", Target: "/crash"})
+	if !errors.Is(err, dispatch.ErrCrashed) {
+		t.Errorf("a crash: %v", err)
+	}
+	r.want(user("alice"), "/", "up")
+}
+
+func TestClientGone(t *testing.T) {
+	r := newRig(t, dispatch.Options{})
+	r.put(user("alice"), `let cancelled = "no"; export default { async fetch(request) {
+		if (request.url.endsWith("/state")) return new Response(cancelled);
+		return new Response(new ReadableStream({ async pull(c) { await scheduler.wait(5); c.enqueue(new Uint8Array(1)); }, cancel() { cancelled = "yes"; } })); } }`)
+	ctx, cancel := context.WithCancel(context.Background())
+	reply, err := r.Do(ctx, dispatch.Call{Script: user("alice"), Request: &hop.Request{Method: "GET", Target: "/", Host: "a"}, Proto: "http"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bufio.NewReader(reply.Body).ReadByte(); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	reply.Close()
+	for range 200 {
+		if r.get(user("alice"), "/state") == "yes" {
+			return
+		}
+	}
+	t.Error("the Worker never saw its client leave")
+}
+
+func TestEvent(t *testing.T) {
+	r := newRig(t, dispatch.Options{})
+	r.put(platform("cron"), `let last = "none"; export default {
+		fetch() { return new Response(last); },
+		async scheduled(c, env, ctx) { if (c.cron === "bad") { c.noRetry(); throw new Error("x"); } last = c.cron + " " + c.scheduledTime; } }`)
+	if _, err := r.Event(context.Background(), platform("cron"), map[string]any{"type": "scheduled", "cron": "* * * * *", "scheduledTime": 5}); err != nil {
+		t.Fatal(err)
+	}
+	r.want(platform("cron"), "/", "* * * * * 5")
+	if _, err := r.Event(context.Background(), platform("cron"), map[string]any{"type": "scheduled", "cron": "bad"}); err == nil {
+		t.Error("the exception was lost")
+	}
+}
