@@ -24,6 +24,7 @@ type node struct {
 	t       testing.TB
 	db      *store.DB
 	blobs   *durable.Blobs
+	deps    Deps
 	handler http.Handler
 	url     string // with Prefix
 	changed []string
@@ -67,23 +68,28 @@ func newNode(t testing.TB) *node {
 		t.Fatal(err)
 	}
 	n := &node{t: t, db: db, blobs: blobs}
-	var lg *slog.Logger
-	if _, fuzzing := t.(*testing.F); !fuzzing { // whose output may not be used inside f.Fuzz
-		lg = slog.New(slog.NewTextHandler(t.Output(), nil))
-	}
-	handler := New(lg, Deps{
+	n.deps = Deps{
 		Store: db, Blobs: blobs, KV: pairs, Auth: guard, Account: theAccount, Zone: "atoll.localhost",
 		RoutesChanged:    func() { n.changed = append(n.changed, "routes") },
 		SchedulesChanged: func() { n.changed = append(n.changed, "schedules") },
 		NamespaceChanged: func(_ atoll.AccountID, ns atoll.NamespaceName) {
 			n.changed = append(n.changed, "namespace "+string(ns))
 		},
-	})
-	n.handler = handler
-	server := httptest.NewServer(handler)
+		MaxBody: 1 << 28,
+	}
+	n.handler = New(newLogger(t), n.deps)
+	server := httptest.NewServer(n.handler)
 	t.Cleanup(server.Close)
 	n.url = server.URL + Prefix
 	return n
+}
+
+// newLogger returns a logger to the test's output; a fuzz target's may not be used while it fuzzes.
+func newLogger(t testing.TB) *slog.Logger {
+	if _, ok := t.(*testing.F); ok {
+		return slog.New(slog.DiscardHandler)
+	}
+	return slog.New(slog.NewTextHandler(t.Output(), nil))
 }
 
 // answer is a response with its envelope, where it has one.

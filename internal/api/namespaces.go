@@ -47,6 +47,7 @@ func (a *API) postNamespace(q *request) (any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create dispatch namespace: %w", err)
 	}
+	a.lg.Info("dispatch namespace created", "account", q.account, "namespace", name, "token", q.who.TokenID)
 	a.NamespaceChanged(q.account, name) // dispatch bindings may have been waiting for the name
 	return a.showNamespace(ns), nil
 }
@@ -73,6 +74,7 @@ func (a *API) putNamespace(q *request) (any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("update dispatch namespace: %w", err)
 	}
+	a.lg.Info("dispatch namespace changed", "account", q.account, "namespace", q.namespace.Name, "name", ns.Name, "trusted", ns.Trusted, "token", q.who.TokenID)
 	a.NamespaceChanged(q.account, q.namespace.Name)
 	if ns.Name != q.namespace.Name {
 		a.NamespaceChanged(q.account, ns.Name)
@@ -85,6 +87,7 @@ func (a *API) deleteNamespace(q *request) (any, error) {
 	if err := a.Store.DeleteNamespace(q.Context(), q.account, q.namespace.Name); err != nil {
 		return nil, fmt.Errorf("delete dispatch namespace: %w", err)
 	}
+	a.lg.Info("dispatch namespace deleted", "account", q.account, "namespace", q.namespace.Name, "scripts", q.namespace.Scripts, "token", q.who.TokenID)
 	a.NamespaceChanged(q.account, q.namespace.Name)
 	return nil, nil
 }

@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"strconv"
@@ -66,6 +67,10 @@ func (a *API) renderError(w http.ResponseWriter, r *http.Request, err error) int
 	if r.Context().Err() != nil && fault.Of(err) == nil {
 		a.lg.Debug("api client gone", "method", r.Method, "path", r.URL.Path, "err", err)
 		return 499 // nginx's number for a client that went away; nobody reads it
+	}
+	var tooBig *http.MaxBytesError
+	if errors.As(err, &tooBig) && fault.Of(err) == nil {
+		err = fault.Newf(fault.TooLarge, 10026, "the request body is larger than %d bytes", tooBig.Limit)
 	}
 	if fault.KindOf(err) == fault.Internal {
 		a.lg.Error("api request failed", "method", r.Method, "path", r.URL.Path, "err", err)
