@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"strings"
 	"unicode"
 
@@ -148,8 +149,9 @@ func variableSize(b atoll.Binding) (int, bool) {
 	return 0, false
 }
 
-// takeKey moves a secret_key's key material into b.Secret: decoded bytes for the formats raw, pkcs8 and spki, the JSON
-// Web Key itself for jwk (https://developer.mozilla.org/docs/Web/API/SubtleCrypto/importKey).
+// takeKey moves a secret_key's key material into b.Secret, in the form that workerd's configuration wants it: base64 of a
+// raw key, PEM (RFC 7468) of pkcs8 and spki, JSON of a JSON Web Key
+// (https://developer.mozilla.org/docs/Web/API/SubtleCrypto/importKey).
 func takeKey(b *atoll.Binding, obj map[string]json.RawMessage) error {
 	var usages []string
 	if obj["usages"] != nil && json.Unmarshal(obj["usages"], &usages) != nil {
@@ -167,7 +169,14 @@ func takeKey(b *atoll.Binding, obj map[string]json.RawMessage) error {
 		if err != nil || len(raw) == 0 {
 			return badField(*b, "key_base64")
 		}
-		b.Secret = raw
+		switch format {
+		case "raw":
+			b.Secret = []byte(base64.StdEncoding.EncodeToString(raw))
+		case "pkcs8":
+			b.Secret = pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw})
+		default:
+			b.Secret = pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: raw})
+		}
 	case "jwk":
 		if jwk == nil {
 			return badField(*b, "key_jwk")
