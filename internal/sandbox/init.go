@@ -77,9 +77,19 @@ func become(fd, status int) error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("set no_new_privs: %w", err)
 	}
+	if !pl.Plain {
+		if err := confine(pl.Mounts); err != nil {
+			return err
+		}
+	}
 	// The plan, the status pipe, and whatever else the runtime has opened.
 	if err := unix.CloseRange(uint(fd), ^uint(0)>>1, unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return fmt.Errorf("close descriptors: %w", err)
+	}
+	if !pl.Plain {
+		if err := sealSyscalls(pl.Filter); err != nil {
+			return err
+		}
 	}
 	return run.exec()
 }
@@ -98,7 +108,7 @@ func isolate(pl plan, status int) error {
 			return err
 		}
 	}
-	if err := root.enter(pl.TmpBytes); err != nil {
+	if err := root.enter(pl); err != nil {
 		return err
 	}
 	if err := unix.Sethostname([]byte("worker")); err != nil {

@@ -41,7 +41,7 @@ func openMounts(mounts []mount) (*root, error) {
 
 // enter builds the root and makes it the only file system there is. It is an empty tmpfs, not a directory of the host,
 // and read-only in the end.
-func (r *root) enter(tmpBytes uint64) error {
+func (r *root) enter(pl plan) error {
 	if err := unix.Mount("tmpfs", newRoot, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "size=1m,nr_inodes=1k,mode=755"); err != nil {
 		return fmt.Errorf("mount root: %w", err)
 	}
@@ -54,10 +54,26 @@ func (r *root) enter(tmpBytes uint64) error {
 		}
 		unix.Close(r.fds[i])
 	}
-	if err := mountTmp(tmpBytes); err != nil {
+	if err := makeLinks(pl.Links); err != nil {
+		return err
+	}
+	if err := mountTmp(pl.TmpBytes); err != nil {
 		return err
 	}
 	return pivot()
+}
+
+// makeLinks makes symbolic links, by name.
+func makeLinks(links map[string]string) error {
+	for name, target := range links {
+		if err := makeDirs(path.Dir(newRoot + name)); err != nil {
+			return fmt.Errorf("make link %s: %w", name, err)
+		}
+		if err := unix.Symlink(target, newRoot+name); err != nil {
+			return fmt.Errorf("make link %s: %w", name, err)
+		}
+	}
+	return nil
 }
 
 // mountTmp gives the child a scratch directory that is its own, bounded, and gone with it.

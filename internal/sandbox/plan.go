@@ -16,6 +16,8 @@ type plan struct {
 	Argv     []string
 	Path     string // inside
 	Mounts   []mount
+	Links    map[string]string // symbolic links of the root
+	Filter   []unix.SockFilter
 	Rlimits  []rlimit
 	OOMScore int
 	TmpBytes uint64
@@ -71,6 +73,9 @@ func (s *Sandbox) plan(cmd Command) (plan, error) {
 	}
 	pl.Mounts = append(pl.Mounts, mount{Host: cmd.Path, Guest: pl.Path, Exec: true, Run: true})
 	pl.Mounts = append(pl.Mounts, libs...)
+	pl.Filter = s.filter
+	// There is no /proc, but workerd looks there for its own file, and says so at each start if it finds none.
+	pl.Links = map[string]string{"/proc/self/exe": pl.Path}
 	for _, d := range devices {
 		pl.Mounts = append(pl.Mounts, mount{Host: d, Guest: d, Writable: true, Device: true})
 	}

@@ -21,6 +21,8 @@ import (
 	"runtime"
 	"sync"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Options say how children are confined where that is the node's choice; the zero value is the whole sandbox.
@@ -39,13 +41,14 @@ var ErrClosed = errors.New("sandbox is closed")
 
 // Sandbox starts confined processes and sees that none is left behind.
 type Sandbox struct {
-	opts  Options
-	lg    *slog.Logger
-	forks chan fork
-	done  chan struct{} // closed when the forking goroutine has ended
-	null  *os.File
-	uids  *uidPool
-	elf   elfCache
+	opts   Options
+	lg     *slog.Logger
+	forks  chan fork
+	done   chan struct{} // closed when the forking goroutine has ended
+	null   *os.File
+	filter []unix.SockFilter
+	uids   *uidPool
+	elf    elfCache
 
 	mu     sync.Mutex // guards what follows
 	closed bool
@@ -60,13 +63,14 @@ func New(opts Options) (*Sandbox, error) {
 		return nil, fmt.Errorf("open null device: %w", err)
 	}
 	s := &Sandbox{
-		opts:  opts,
-		lg:    cmp.Or(opts.Log, slog.New(slog.DiscardHandler)),
-		forks: make(chan fork),
-		done:  make(chan struct{}),
-		null:  null,
-		uids:  newUIDPool(opts.UIDs),
-		procs: map[*Process]struct{}{},
+		opts:   opts,
+		lg:     cmp.Or(opts.Log, slog.New(slog.DiscardHandler)),
+		forks:  make(chan fork),
+		done:   make(chan struct{}),
+		null:   null,
+		filter: filter(append(syscallRules(), legacyRules()...)),
+		uids:   newUIDPool(opts.UIDs),
+		procs:  map[*Process]struct{}{},
 	}
 	go s.forkAll()
 	return s, nil
