@@ -193,7 +193,6 @@ func short(s string) string {
 
 func scriptDeleteCmd(s *scripts) *cobra.Command {
 	var filter string
-	var force bool
 	cmd := &cobra.Command{
 		Use: "delete [NAME...]", Short: "Delete scripts by name or, in a namespace, by tags",
 		Long:    "Deletes scripts by name, or all scripts of a dispatch namespace whose tags match --tags: all of a customer that leaves.",
@@ -203,13 +202,12 @@ func scriptDeleteCmd(s *scripts) *cobra.Command {
 			case filter != "" && len(args) == 0:
 				return s.deleteTagged(ctx, c, filter)
 			case filter == "" && len(args) > 0:
-				return s.deleteNamed(ctx, c, args, force)
+				return s.deleteNamed(ctx, c, args)
 			}
 			return hint(&usageError{errors.New("give either names or --tags")}, "'atoll script delete --help' shows how to use it")
 		}),
 	}
 	cmd.Flags().StringVar(&filter, "tags", "", "delete the scripts whose tags match this `FILTER`, such as customer-1:yes")
-	cmd.Flags().BoolVar(&force, "force", false, "delete an account's script even where other scripts are bound to it")
 	return cmd
 }
 
@@ -228,13 +226,13 @@ func (s *scripts) deleteTagged(ctx context.Context, c *client.Client, filter str
 	return s.done(names, "Deleted %d scripts of %s", len(names), ns)
 }
 
-func (s *scripts) deleteNamed(ctx context.Context, c *client.Client, names []string, force bool) error {
+func (s *scripts) deleteNamed(ctx context.Context, c *client.Client, names []string) error {
 	for _, name := range names {
 		ref, err := s.ref(name)
 		if err != nil {
 			return err
 		}
-		if err := c.DeleteScript(ctx, ref, force); err != nil {
+		if err := c.DeleteScript(ctx, ref); err != nil {
 			return fmt.Errorf("delete %s: %w", ref, err)
 		}
 		if !s.json {

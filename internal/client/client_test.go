@@ -107,8 +107,8 @@ func TestCallsAskWhatTheAPISays(t *testing.T) {
 		{"GET " + NS + "/scripts/alice", "", func(ctx context.Context, c *Client) error { _, err := c.Script(ctx, user); return err }},
 		{"GET " + A + "/workers/services/dispatcher", "", func(ctx context.Context, c *Client) error { _, err := c.Script(ctx, owned); return err }},
 		{"GET " + NS + "/scripts/alice/settings", "", func(ctx context.Context, c *Client) error { _, err := c.Settings(ctx, user); return err }},
-		{"DELETE " + NS + "/scripts/alice?force=false", "", func(ctx context.Context, c *Client) error { return c.DeleteScript(ctx, user, false) }},
-		{"DELETE " + A + "/workers/scripts/dispatcher?force=true", "", func(ctx context.Context, c *Client) error { return c.DeleteScript(ctx, owned, true) }},
+		{"DELETE " + NS + "/scripts/alice", "", func(ctx context.Context, c *Client) error { return c.DeleteScript(ctx, user) }},
+		{"DELETE " + A + "/workers/scripts/dispatcher", "", func(ctx context.Context, c *Client) error { return c.DeleteScript(ctx, owned) }},
 		{"DELETE " + NS + "/scripts?tags=a%3Ayes", "", func(ctx context.Context, c *Client) error {
 			_, err := c.DeleteScripts(ctx, "my ns", "a:yes")
 			return err
@@ -122,10 +122,7 @@ func TestCallsAskWhatTheAPISays(t *testing.T) {
 		{"PUT " + NS + "/scripts/alice/tags", `[]`, func(ctx context.Context, c *Client) error { _, err := c.SetTags(ctx, user, nil); return err }},
 		{"PUT " + NS + "/scripts/alice/tags/site:1%2Fa%20b", "", func(ctx context.Context, c *Client) error { return c.AddTag(ctx, user, "site:1/a b") }},
 		{"DELETE " + NS + "/scripts/alice/tags/%2E%2E", "", func(ctx context.Context, c *Client) error { return c.RemoveTag(ctx, user, "..") }},
-		{"PATCH " + A + "/workers/scripts/dispatcher/script-settings", `{"tags":["a"]}`, func(ctx context.Context, c *Client) error {
-			_, err := c.SetTags(ctx, owned, []string{"a"})
-			return err
-		}},
+		{"GET " + A + "/workers/scripts/dispatcher/tags", "", func(ctx context.Context, c *Client) error { _, err := c.Tags(ctx, owned); return err }},
 
 		{"GET " + NS + "/scripts/alice/secrets", "", func(ctx context.Context, c *Client) error { _, err := c.Secrets(ctx, user); return err }},
 		{"PUT " + A + "/workers/scripts/dispatcher/secrets", `{"name":"KEY","type":"secret_text","text":"v"}`, func(ctx context.Context, c *Client) error { _, err := c.PutSecret(ctx, owned, "KEY", "v"); return err }},
@@ -178,16 +175,6 @@ func TestCallsAskWhatTheAPISays(t *testing.T) {
 		if got.line != c.line || got.body != c.body {
 			t.Errorf("asked %s\n%s\nwant  %s\n%s", got.line, got.body, c.line, c.body)
 		}
-	}
-}
-
-func TestTagsOfAnAccountScriptAreReadThenWritten(t *testing.T) {
-	client, seen := server(t, ok(`{"tags":["a","b"]}`), ok(`{"tags":["b"]}`))
-	if err := client.RemoveTag(t.Context(), owned, "a"); err != nil {
-		t.Fatal(err)
-	}
-	if got := (*seen)[1].body; got != `{"tags":["b"]}` {
-		t.Errorf("wrote %s", got)
 	}
 }
 

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/textproto"
 	"net/url"
-	"strconv"
 	"strings"
 	"unicode"
 
@@ -80,9 +79,9 @@ func (c *Client) Deploy(ctx context.Context, ref atoll.ScriptRef, up Upload) (wi
 		query: url.Values{"excludeScript": {"true"}}, raw: body, ctype: ctype})
 }
 
-// DeleteScript deletes a script. Without force, an account script that others are bound to stays.
-func (c *Client) DeleteScript(ctx context.Context, ref atoll.ScriptRef, force bool) error {
-	return c.execIn(ctx, request{method: http.MethodDelete, path: scriptPath(ref), query: url.Values{"force": {strconv.FormatBool(force)}}})
+// DeleteScript deletes a script with its versions.
+func (c *Client) DeleteScript(ctx context.Context, ref atoll.ScriptRef) error {
+	return c.execIn(ctx, request{method: http.MethodDelete, path: scriptPath(ref)})
 }
 
 // DeleteScripts deletes the scripts of a dispatch namespace whose tags match the filter and returns their names.
