@@ -20,6 +20,7 @@ import (
 // come in any order and without content types.
 func (a *API) putKVValue(q *request) (any, error) {
 	if err := a.storeKVValue(q); err != nil {
+		io.Copy(io.Discard, q.Body) // most clients read no answer before they have sent all
 		return nil, kvFault("put", bodyFault(err))
 	}
 	return struct{}{}, nil

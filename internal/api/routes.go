@@ -18,7 +18,7 @@ const (
 
 // routes is every endpoint of the API: method, path under /client/v4, what the caller needs, handler.
 func routes() []route {
-	return slices.Concat(identityRoutes(), zoneRoutes(), namespaceRoutes(), accountRoutes(),
+	return slices.Concat(identityRoutes(), zoneRoutes(), namespaceRoutes(), accountRoutes(), kvRoutes(),
 		scriptRoutes(userWorkers, auth.NamespaceRead, auth.NamespaceWrite),
 		scriptRoutes(accountScripts, auth.AccountRead, auth.AccountWrite))
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -151,13 +150,4 @@ func parseCursor(s string) (string, error) {
 		return "", fault.New(fault.Invalid, codeMalformed, "Invalid cursor.")
 	}
 	return string(b), nil
-}
-
-// MarshalJSON writes a key as the REST API lists it.
-func (k KeyInfo) MarshalJSON() ([]byte, error) {
-	return json.Marshal(struct {
-		Name     Key             `json:"name"`
-		Expires  int64           `json:"expiration,omitempty"`
-		Metadata json.RawMessage `json:"metadata,omitempty"`
-	}{k.Name, k.Expires, json.RawMessage(k.Metadata)})
 }
