@@ -1,0 +1,115 @@
+package deploy
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"atoll.dev/atoll/internal/atoll"
+	"atoll.dev/atoll/internal/fault"
+	"atoll.dev/atoll/internal/upload"
+)
+
+// PutContent replaces a script's code and keeps all else: bindings, secrets, settings.
+func (s *Service) PutContent(ctx context.Context, ref atoll.ScriptRef, up *upload.Upload, source string) (*atoll.Script, error) {
+	return s.alter(ctx, ref, "put content of", func(d *draft) error {
+		d.files, d.source, d.trigger = up.Modules, source, "upload"
+		setModules(&d.version, &up.Metadata, up.Modules)
+		return d.keepParts(d.version.Bindings, d.base)
+	})
+}
+
+// PatchSettings changes the settings that md names, and the bindings if it names any; the code stays. Like every change of
+// what a Worker runs with, it makes a version.
+func (s *Service) PatchSettings(ctx context.Context, ref atoll.ScriptRef, md *upload.Metadata, source string) (*atoll.Script, error) {
+	return s.alter(ctx, ref, "patch settings of", func(d *draft) (err error) {
+		d.source, d.trigger = source, "settings"
+		applySettings(&d.version, md)
+		d.version.Annotations = md.Annotations
+		if d.change, err = scriptChange(md, d.current); err != nil {
+			return err
+		}
+		return s.mergeBindings(ctx, d, md, merging{strict: true, keepUnnamed: true})
+	})
+}
+
+// PatchScriptSettings changes settings of the script as a whole: tags, logpush, observability, tail consumers. It makes
+// no version and publishes nothing: wrangler does it after each deploy, and a Worker runs as well with them as without.
+func (s *Service) PatchScriptSettings(ctx context.Context, ref atoll.ScriptRef, md *upload.Metadata) (*atoll.Script, error) {
+	release, err := s.locks.acquire(ctx, ref)
+	if err != nil {
+		return nil, fmt.Errorf("patch script settings of %s: %w", ref, err)
+	}
+	defer release()
+	whole := *md
+	whole.Migrations = nil
+	change, err := scriptChange(&whole, current{})
+	if err != nil {
+		return nil, fmt.Errorf("patch script settings of %s: %w", ref, err)
+	}
+	return s.store.UpdateScript(ctx, ref, change)
+}
+
+// PutSecret sets one secret, which upload.ParseSecret has made.
+func (s *Service) PutSecret(ctx context.Context, ref atoll.ScriptRef, secret atoll.Binding, source string) (*atoll.Script, error) {
+	return s.BulkSecrets(ctx, ref, []upload.SecretChange{{Name: secret.Name, Secret: &secret}}, source)
+}
+
+// BulkSecrets sets and deletes secrets, all in one version. Deleting one that is not there is no error.
+func (s *Service) BulkSecrets(ctx context.Context, ref atoll.ScriptRef, changes []upload.SecretChange, source string) (*atoll.Script, error) {
+	return s.alter(ctx, ref, "put secrets of", func(d *draft) error {
+		d.source, d.trigger = source, "secret"
+		list := slices.Clone(d.version.Bindings)
+		for _, c := range changes {
+			i := slices.IndexFunc(list, func(b atoll.Binding) bool { return b.Name == c.Name })
+			switch {
+			case i >= 0 && !isSecret(list[i]):
+				return fault.Newf(fault.Invalid, 10053, "Binding name '%s' already in use. Please use a different name and try again.", c.Name)
+			case c.Secret == nil && i >= 0:
+				list = slices.Delete(list, i, i+1)
+			case c.Secret == nil:
+			case i >= 0:
+				list[i] = *c.Secret
+			default:
+				list = append(list, *c.Secret)
+			}
+		}
+		d.version.Bindings = list
+		return nil
+	})
+}
+
+// DeleteSecret removes one secret.
+func (s *Service) DeleteSecret(ctx context.Context, ref atoll.ScriptRef, name, source string) (*atoll.Script, error) {
+	return s.alter(ctx, ref, "delete secret of", func(d *draft) error {
+		d.source, d.trigger = source, "secret"
+		i := slices.IndexFunc(d.version.Bindings, func(b atoll.Binding) bool { return b.Name == name && isSecret(b) })
+		if i < 0 {
+			return fault.Newf(fault.NotFound, 10056, "Binding '%s' not found. Please use a different name and try again.", name)
+		}
+		d.version.Bindings = slices.Delete(slices.Clone(d.version.Bindings), i, i+1)
+		return nil
+	})
+}
+
+// alter makes and deploys a version that is the active one but for what change does to it.
+func (s *Service) alter(ctx context.Context, ref atoll.ScriptRef, verb string, change func(*draft) error) (*atoll.Script, error) {
+	release, err := s.locks.acquire(ctx, ref)
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", verb, ref, err)
+	}
+	defer release()
+	cur, err := s.existing(ctx, ref)
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", verb, ref, err)
+	}
+	d := draft{ref: ref, current: cur, version: clone(cur.base), deploy: true}
+	if err := change(&d); err != nil {
+		return nil, fmt.Errorf("%s %s: %w", verb, ref, err)
+	}
+	script, err := s.commit(ctx, &d)
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", verb, ref, err)
+	}
+	return script, nil
+}
