@@ -66,7 +66,7 @@ func (r *scriptRow) deploy(ctx context.Context, tx session, v *atoll.Version, so
 	if err != nil {
 		return d, err
 	}
-	if v.Number > keepVersions || r.lastNumber > 1 { // a first deployment has no older ones to remove
+	if r.active != 0 { // a first deployment has no older ones to remove
 		if _, err := run(ctx, tx, pruneDeployments, r.key, keepVersions); err != nil {
 			return d, err
 		}

@@ -216,6 +216,16 @@ func TestOldVersionsGo(t *testing.T) {
 	}
 }
 
+func TestDeploymentsOfOneVersionAreBounded(t *testing.T) {
+	db := filled(t)
+	v := put(t, db, user("a"))
+	for range keepVersions + 5 {
+		_, err := db.Deploy(t.Context(), user("a"), v.ID, "api", nil)
+		ok(t, err)
+	}
+	rows(t, db, map[string]int{"deployments": keepVersions, "versions": 1})
+}
+
 func TestValidated(t *testing.T) {
 	db := filled(t)
 	ctx := t.Context()
