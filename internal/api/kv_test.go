@@ -222,6 +222,7 @@ func TestKVValues(t *testing.T) {
 		{400, 10012, "", []string{"metadata", "1"}, "put: 'missing value'"},
 		{400, 10012, "", []string{"value", "1", "value", "2"}, "put: 'more than one value'"},
 		{400, 10012, "", []string{"value", "1", "metadata", "{"}, "put: 'metadata must be valid json'"},
+		{400, 10012, "", []string{"value", "1", "metadata[a]", "1"}, "put: 'metadata must be one field of JSON text, but \"metadata[a]\" is a part of it that lost its type: give the SDK a string made by JSON.stringify'"},
 		{413, 10024, "", []string{"value", "1", "metadata", `"` + strings.Repeat("x", 1023) + `"`}, "put: 'Metadata length of 1025 exceeds limit of 1024.'"},
 		{400, 10034, "?expiration_ttl=59", []string{"value", "1"}, "put: 'Invalid expiration_ttl of 59. Expiration TTL must be at least 60.'"},
 		{413, 10024, "", []string{"value", strings.Repeat("x", kv.MaxValue+1)}, "put: 'Value length of 26214401 exceeds limit of 26214400.'"},

@@ -10,6 +10,7 @@ import (
 	"mime/multipart"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"atoll.dev/atoll/internal/fault"
 	"atoll.dev/atoll/internal/kv"
@@ -69,15 +70,15 @@ func readKVForm(parts *multipart.Reader) (form kvForm, err error) {
 		if err != nil {
 			return form, malformed(err, "could not parse multipart form")
 		}
-		switch part.FormName() {
-		case "value":
+		switch name := part.FormName(); {
+		case name == "value":
 			if form.value != nil {
 				return form, malformed(nil, "more than one value")
 			}
 			if form.value, err = newSpool(part, kv.MaxValue); err != nil {
 				return form, malformed(err, "could not parse multipart form")
 			}
-		case "metadata":
+		case name == "metadata":
 			text, err := io.ReadAll(io.LimitReader(part, 1<<16))
 			if err != nil {
 				return form, malformed(err, "could not parse multipart form")
@@ -87,6 +88,10 @@ func readKVForm(parts *multipart.Reader) (form kvForm, err error) {
 					return form, err
 				}
 			}
+		case strings.HasPrefix(name, "metadata["):
+			// SDKs 3, 4 and 7 flatten an object so, and 1 and "1" are the same then.
+			return form, malformed(nil, "metadata must be one field of JSON text, but "+strconv.Quote(name)+
+				" is a part of it that lost its type: give the SDK a string made by JSON.stringify")
 		}
 	}
 	if form.value == nil {
