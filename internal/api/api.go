@@ -18,6 +18,7 @@ import (
 
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/auth"
+	"atoll.dev/atoll/internal/deploy"
 	"atoll.dev/atoll/internal/durable"
 	"atoll.dev/atoll/internal/kv"
 	"atoll.dev/atoll/internal/store"
@@ -25,10 +26,11 @@ import (
 
 // Deps is what the API works with.
 type Deps struct {
-	Store *store.DB
-	Blobs *durable.Blobs
-	KV    *kv.Store
-	Auth  *auth.Auth
+	Store  *store.DB
+	Blobs  *durable.Blobs
+	Deploy *deploy.Service
+	KV     *kv.Store
+	Auth   *auth.Auth
 
 	Account atoll.AccountID // the node's account: whom the node's own token means where a path names no account
 	Zone    string          // the node's zone, such as "atoll.localhost"

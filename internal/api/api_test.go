@@ -9,11 +9,14 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/auth"
+	"atoll.dev/atoll/internal/deploy"
 	"atoll.dev/atoll/internal/durable"
+	"atoll.dev/atoll/internal/fault"
 	"atoll.dev/atoll/internal/kv"
 	"atoll.dev/atoll/internal/store"
 	"atoll.dev/atoll/internal/wire"
@@ -24,6 +27,7 @@ type node struct {
 	t       testing.TB
 	db      *store.DB
 	blobs   *durable.Blobs
+	run     *memoryRunner
 	deps    Deps
 	handler http.Handler
 	url     string // with Prefix
@@ -68,8 +72,10 @@ func newNode(t testing.TB) *node {
 		t.Fatal(err)
 	}
 	n := &node{t: t, db: db, blobs: blobs}
+	n.run = &memoryRunner{}
 	n.deps = Deps{
-		Store: db, Blobs: blobs, KV: pairs, Auth: guard, Account: theAccount, Zone: "atoll.localhost",
+		Deploy: deploy.New(nil, db, blobs, n.run, pairs, deploy.Options{}),
+		Store:  db, Blobs: blobs, KV: pairs, Auth: guard, Account: theAccount, Zone: "atoll.localhost",
 		RoutesChanged:    func() { n.changed = append(n.changed, "routes") },
 		SchedulesChanged: func() { n.changed = append(n.changed, "schedules") },
 		NamespaceChanged: func(_ atoll.AccountID, ns atoll.NamespaceName) {
@@ -82,6 +88,37 @@ func newNode(t testing.TB) *node {
 	t.Cleanup(server.Close)
 	n.url = server.URL + Prefix
 	return n
+}
+
+// memoryRunner starts a Worker by looking at its text: one that has "throw" does not start.
+type memoryRunner struct {
+	mu        sync.Mutex
+	started   int
+	published []atoll.ScriptRef
+}
+
+// Validate implements deploy.Runner.
+func (r *memoryRunner) Validate(_ context.Context, v *atoll.Version, _ atoll.ScriptRef, load func(string) ([]byte, error)) (deploy.Started, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.started++
+	for _, m := range v.Modules {
+		b, err := load(m.Hash)
+		if err != nil {
+			return deploy.Started{}, err
+		}
+		if bytes.Contains(b, []byte("throw")) {
+			return deploy.Started{}, fault.New(fault.Invalid, 10021, "Uncaught Error: boom\n  at index.js:1:7")
+		}
+	}
+	return deploy.Started{Handlers: []string{"fetch"}, Named: []atoll.NamedHandlers{{Name: "Admin", Handlers: []string{"fetch"}}}, StartupMs: 7}, nil
+}
+
+// Publish implements deploy.Runner.
+func (r *memoryRunner) Publish(ref atoll.ScriptRef) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.published = append(r.published, ref)
 }
 
 // newLogger returns a logger to the test's output; a fuzz target's may not be used while it fuzzes.

@@ -7,36 +7,10 @@ import (
 	"net/http"
 	"strconv"
 
-	"atoll.dev/atoll/internal/auth"
 	"atoll.dev/atoll/internal/fault"
 	"atoll.dev/atoll/internal/kv"
 	"atoll.dev/atoll/internal/wire"
 )
-
-// A key is the rest of the path, whether its slashes are escaped, as wrangler sends them, or not, as some SDKs do.
-const (
-	kvAll = acct + "/storage/kv/namespaces"
-	kvOne = kvAll + "/{kv}"
-)
-
-func kvRoutes() []route {
-	return []route{
-		{"GET", kvAll, auth.AccountRead, (*API).listKVNamespaces},
-		{"POST", kvAll, auth.AccountWrite, (*API).postKVNamespace},
-		{"GET", kvOne, auth.AccountRead, (*API).getKVNamespace},
-		{"PUT", kvOne, auth.AccountWrite, (*API).putKVNamespace},
-		{"DELETE", kvOne, auth.AccountWrite, (*API).deleteKVNamespace},
-		{"GET", kvOne + "/keys", auth.AccountRead, (*API).listKVKeys},
-		{"GET", kvOne + "/metadata/*", auth.AccountRead, (*API).getKVMetadata},
-		{"GET", kvOne + "/values/*", auth.AccountRead, (*API).getKVValue},
-		{"PUT", kvOne + "/values/*", auth.AccountWrite, (*API).putKVValue},
-		{"DELETE", kvOne + "/values/*", auth.AccountWrite, (*API).deleteKVValue},
-		{"PUT", kvOne + "/bulk", auth.AccountWrite, (*API).putKVPairs},
-		{"DELETE", kvOne + "/bulk", auth.AccountWrite, (*API).deleteKVKeys},
-		{"POST", kvOne + "/bulk/delete", auth.AccountWrite, (*API).deleteKVKeys},
-		{"POST", kvOne + "/bulk/get", auth.AccountRead, (*API).getKVValues},
-	}
-}
 
 // kvFault puts the operation before a fault's message, as Cloudflare does: get: 'key not found'.
 func kvFault(op string, err error) error {

@@ -17,7 +17,7 @@ import (
 // serveOne returns an API of one route with this handler.
 func serveOne(n *node, do func(*API, *request) (any, error)) http.Handler {
 	a := &API{lg: newLogger(n.t), Deps: n.deps}
-	return a.router([]route{{"POST", "/x/{name}", auth.Member, do}, {"GET", "/x/{name}", auth.Member, do}})
+	return a.router([]endpoint{{"POST", "/x/{name}", auth.Member, do}, {"GET", "/x/{name}", auth.Member, do}})
 }
 
 func TestRenderErrors(t *testing.T) {

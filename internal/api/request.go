@@ -1,8 +1,8 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
-	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -53,18 +53,26 @@ func (q *request) path(name string) string {
 // maxJSON bounds a JSON body; routes with bigger bodies read them by themselves.
 const maxJSON = 1 << 20
 
-// decode reads the body as JSON, whatever its content type: wrangler sends JSON as text/plain. Unknown fields are ignored.
-func (q *request) decode(v any) error {
+// read returns the body, which is JSON and small.
+func (q *request) read() ([]byte, error) {
 	b, err := io.ReadAll(io.LimitReader(q.Body, maxJSON+1))
-	var tooBig *http.MaxBytesError
-	if len(b) > maxJSON || errors.As(err, &tooBig) {
-		return fault.Newf(fault.TooLarge, 10026, "the request body is larger than %d bytes", maxJSON)
+	if len(b) > maxJSON {
+		return nil, fault.Newf(fault.TooLarge, 10026, "the request body is larger than %d bytes", maxJSON)
 	}
 	if err != nil {
-		return fault.New(fault.Invalid, 10026, "the request body could not be read")
+		return nil, fault.New(fault.Invalid, 10026, "the request body could not be read")
 	}
-	if len(strings.TrimSpace(string(b))) == 0 {
-		return fault.New(fault.Invalid, 10026, "the request needs a JSON body")
+	if len(bytes.TrimSpace(b)) == 0 {
+		return nil, fault.New(fault.Invalid, 10026, "the request needs a JSON body")
+	}
+	return b, nil
+}
+
+// decode reads the body as JSON, whatever its content type: wrangler sends JSON as text/plain. Unknown fields are ignored.
+func (q *request) decode(v any) error {
+	b, err := q.read()
+	if err != nil {
+		return err
 	}
 	if err := json.Unmarshal(b, v); err != nil {
 		return fault.Newf(fault.Invalid, 10026, "could not parse the request body as JSON: %v", err)

@@ -19,8 +19,8 @@ import (
 // Prefix stands before every pattern of the route table.
 const Prefix = "/client/v4"
 
-// route is one line of the route table.
-type route struct {
+// endpoint is one line of the route table.
+type endpoint struct {
 	method  string
 	pattern string // without Prefix; {name} is one segment, a trailing * the rest
 	may     auth.Permission
@@ -29,7 +29,7 @@ type route struct {
 
 // router returns the handler of the routes. Routing sees the path in its escaped form, so that an escaped slash in a key or
 // a tag does not divide it; request.param undoes the escapes, once.
-func (a *API) router(table []route) http.Handler {
+func (a *API) router(table []endpoint) http.Handler {
 	mux := chi.NewRouter()
 	mux.Use(func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -51,7 +51,7 @@ func (a *API) router(table []route) http.Handler {
 }
 
 // handle returns the handler of one route.
-func (a *API) handle(rt route) http.HandlerFunc {
+func (a *API) handle(rt endpoint) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		r.Body = http.MaxBytesReader(w, r.Body, a.MaxBody)
@@ -64,7 +64,7 @@ func (a *API) handle(rt route) http.HandlerFunc {
 }
 
 // serve authenticates, authorizes, and runs the route's handler.
-func (a *API) serve(rt route, q *request) (any, error) {
+func (a *API) serve(rt endpoint, q *request) (any, error) {
 	who, err := a.Auth.Authenticate(q.Context(), q.Header)
 	if err != nil {
 		return nil, rt.may.Refusal(err)

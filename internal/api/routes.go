@@ -14,17 +14,19 @@ const (
 	userWorkers    = namespace + "/scripts"
 	accountScripts = acct + "/workers/scripts"
 	zone           = "/zones/{zone}"
+	kvAll          = acct + "/storage/kv/namespaces"
+	kvOne          = kvAll + "/{kv}"
 )
 
 // routes is every endpoint of the API: method, path under /client/v4, what the caller needs, handler.
-func routes() []route {
+func routes() []endpoint {
 	return slices.Concat(identityRoutes(), zoneRoutes(), namespaceRoutes(), accountRoutes(), kvRoutes(),
 		scriptRoutes(userWorkers, auth.NamespaceRead, auth.NamespaceWrite),
 		scriptRoutes(accountScripts, auth.AccountRead, auth.AccountWrite))
 }
 
-func identityRoutes() []route {
-	return []route{
+func identityRoutes() []endpoint {
+	return []endpoint{
 		{"GET", "/user", auth.Member, (*API).getUser},
 		{"GET", "/user/tokens/verify", auth.Verify, (*API).verifyToken},
 		{"GET", "/user/tokens/permission_groups", auth.Member, (*API).listPermissionGroups},
@@ -40,8 +42,8 @@ func identityRoutes() []route {
 	}
 }
 
-func zoneRoutes() []route {
-	return []route{
+func zoneRoutes() []endpoint {
+	return []endpoint{
 		{"GET", "/zones", auth.AccountRead, (*API).listZones},
 		{"POST", "/zones", auth.AccountWrite, (*API).postZone},
 		{"GET", zone, auth.AccountRead, (*API).getZone},
@@ -53,8 +55,8 @@ func zoneRoutes() []route {
 	}
 }
 
-func namespaceRoutes() []route {
-	return []route{
+func namespaceRoutes() []endpoint {
+	return []endpoint{
 		{"GET", namespaces, auth.AccountRead, (*API).listNamespaces},
 		{"POST", namespaces, auth.AccountWrite, (*API).postNamespace},
 		{"GET", namespace, auth.NamespaceRead, (*API).getNamespace},
@@ -67,9 +69,9 @@ func namespaceRoutes() []route {
 }
 
 // accountRoutes are what the account and its own scripts have beside scriptRoutes.
-func accountRoutes() []route {
+func accountRoutes() []endpoint {
 	const one = accountScripts + "/{script}"
-	return []route{
+	return []endpoint{
 		{"GET", acct + "/workers/subdomain", auth.AccountRead, (*API).getSubdomain},
 		{"PUT", acct + "/workers/subdomain", auth.AccountWrite, (*API).putSubdomain},
 		{"DELETE", acct + "/workers/subdomain", auth.AccountWrite, (*API).deleteSubdomain},
@@ -90,14 +92,35 @@ func accountRoutes() []route {
 	}
 }
 
+// kvRoutes are those of KV. A key is the rest of the path, whether its slashes are escaped, as wrangler sends them, or not,
+// as some SDKs do.
+func kvRoutes() []endpoint {
+	return []endpoint{
+		{"GET", kvAll, auth.AccountRead, (*API).listKVNamespaces},
+		{"POST", kvAll, auth.AccountWrite, (*API).postKVNamespace},
+		{"GET", kvOne, auth.AccountRead, (*API).getKVNamespace},
+		{"PUT", kvOne, auth.AccountWrite, (*API).putKVNamespace},
+		{"DELETE", kvOne, auth.AccountWrite, (*API).deleteKVNamespace},
+		{"GET", kvOne + "/keys", auth.AccountRead, (*API).listKVKeys},
+		{"GET", kvOne + "/metadata/*", auth.AccountRead, (*API).getKVMetadata},
+		{"GET", kvOne + "/values/*", auth.AccountRead, (*API).getKVValue},
+		{"PUT", kvOne + "/values/*", auth.AccountWrite, (*API).putKVValue},
+		{"DELETE", kvOne + "/values/*", auth.AccountWrite, (*API).deleteKVValue},
+		{"PUT", kvOne + "/bulk", auth.AccountWrite, (*API).putKVPairs},
+		{"DELETE", kvOne + "/bulk", auth.AccountWrite, (*API).deleteKVKeys},
+		{"POST", kvOne + "/bulk/delete", auth.AccountWrite, (*API).deleteKVKeys},
+		{"POST", kvOne + "/bulk/get", auth.AccountRead, (*API).getKVValues},
+	}
+}
+
 // scriptRoutes are the routes of scripts in a dispatch namespace, and of those in the account. wrangler asks for the
 // settings and secrets of an account script before it deploys a namesake of it into a namespace.
-func scriptRoutes(all string, read, write auth.Permission) []route {
+func scriptRoutes(all string, read, write auth.Permission) []endpoint {
 	one, probe := all+"/{script}", read
 	if probe == auth.AccountRead {
 		probe = auth.Probe
 	}
-	return []route{
+	return []endpoint{
 		{"GET", all, read, (*API).listScripts},
 		{"PUT", one, write, (*API).putScript},
 		{"DELETE", one, write, (*API).deleteScript},

@@ -6,6 +6,7 @@ import (
 
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/fault"
+	"atoll.dev/atoll/internal/route"
 	"atoll.dev/atoll/internal/store"
 	"atoll.dev/atoll/internal/wire"
 )
@@ -42,7 +43,7 @@ func (a *API) getRoute(q *request) (any, error) {
 // postRoute makes a route. Making one that is there already, with the same script, succeeds: clients repeat a request whose
 // answer they lost.
 func (a *API) postRoute(q *request) (any, error) {
-	r, err := q.route("")
+	r, err := q.routeIn("")
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +64,7 @@ func (a *API) putRoute(q *request) (any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find route: %w", err)
 	}
-	r, err := q.route(old.ID)
+	r, err := q.routeIn(old.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -87,8 +88,8 @@ func (a *API) deleteRoute(q *request) (any, error) {
 	return map[string]string{"id": q.path("route")}, nil
 }
 
-// route reads a route of the path's zone from the body.
-func (q *request) route(id string) (store.Route, error) {
+// routeIn reads a route of the path's zone from the body.
+func (q *request) routeIn(id string) (store.Route, error) {
 	var in wire.Route
 	if err := q.decode(&in); err != nil {
 		return store.Route{}, err
@@ -150,30 +151,20 @@ func (a *API) putScriptRoutes(q *request) (any, error) {
 // maxRoutes is how many routes a zone has at Cloudflare.
 const maxRoutes = 1000
 
-// checkPattern checks a route's pattern as Cloudflare documents it (Workers, Configuration, Routes): a host that may begin
-// with a wildcard, and a path that may end with one, without a query. The host lies in the zone, or is "*" alone, which
-// stands for every custom hostname of the zone.
+// checkPattern checks that a pattern is one, and that its host lies in the zone, or is "*" alone, which stands for every
+// custom hostname of the zone.
 func checkPattern(pattern, zone string) error {
-	refuse := func(why string) error {
-		return fault.Newf(fault.Invalid, 10022, "route pattern %q %s", pattern, why)
+	p, err := route.ParsePattern(pattern)
+	if err != nil {
+		return err
 	}
-	host, path, _ := strings.Cut(pattern, "/")
-	name := strings.TrimPrefix(strings.TrimPrefix(host, "*"), ".")
-	switch {
-	case pattern == "" || len(pattern) > 2048:
-		return refuse("must have 1 to 2048 bytes")
-	case strings.Contains(pattern, "://"):
-		return refuse("must have no scheme: routes match http and https")
-	case strings.ContainsAny(pattern, "?#"):
-		return refuse("must have no query")
-	case strings.Contains(strings.TrimSuffix(path, "*"), "*"):
-		return refuse("may have a wildcard at the end of its path only")
-	case host == "*":
-		return nil
-	case !isHostname(name):
-		return refuse("must begin with a lower-case host name, with a wildcard at most at its beginning")
-	case name != zone && !strings.HasSuffix(name, "."+zone):
-		return refuse("is not in zone " + zone)
+	if name := bareHost(p); name != "" && name != zone && !strings.HasSuffix(name, "."+zone) {
+		return fault.Newf(fault.Invalid, 10022, "invalid route pattern %q: its host is not in zone %s", pattern, zone)
 	}
 	return nil
+}
+
+// bareHost returns a pattern's host without its wildcard, empty for "*".
+func bareHost(p route.Pattern) string {
+	return strings.TrimPrefix(strings.TrimPrefix(p.Host(), "*"), ".")
 }

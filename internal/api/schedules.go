@@ -3,8 +3,7 @@ package api
 import (
 	"fmt"
 
-	"github.com/robfig/cron/v3"
-
+	"atoll.dev/atoll/internal/cron"
 	"atoll.dev/atoll/internal/fault"
 	"atoll.dev/atoll/internal/store"
 	"atoll.dev/atoll/internal/wire"
@@ -40,8 +39,8 @@ func (a *API) putSchedules(q *request) (any, error) {
 	}
 	crons := make([]string, 0, len(in))
 	for _, s := range in {
-		if _, err := cron.ParseStandard(s.Cron); err != nil || s.Cron[0] == '@' || s.Cron[0] == 'T' || s.Cron[0] == 'C' {
-			return nil, fault.Newf(fault.Invalid, 10026, "cron trigger %q is not five fields of minute, hour, day, month and weekday: %v", s.Cron, err)
+		if _, err := cron.Parse(s.Cron); err != nil {
+			return nil, err
 		}
 		crons = append(crons, s.Cron)
 	}

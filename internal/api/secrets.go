@@ -2,6 +2,8 @@ package api
 
 import (
 	"atoll.dev/atoll/internal/fault"
+	"atoll.dev/atoll/internal/upload"
+	"atoll.dev/atoll/internal/wire"
 )
 
 func (a *API) listSecrets(q *request) (any, error) {
@@ -25,4 +27,45 @@ func (a *API) getSecret(q *request) (any, error) {
 		}
 	}
 	return nil, fault.Newf(fault.NotFound, 10056, "Binding '%s' not found. Please use a different name and try again.", q.path("secret"))
+}
+
+func (a *API) putSecret(q *request) (any, error) {
+	body, err := q.read()
+	if err != nil {
+		return nil, err
+	}
+	secret, err := upload.ParseSecret(body)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := a.Deploy.PutSecret(q.Context(), q.ref, secret, q.source()); err != nil {
+		return nil, err
+	}
+	return wire.Secret{Name: secret.Name, Type: secret.Type}, nil
+}
+
+func (a *API) deleteSecret(q *request) (any, error) {
+	_, err := a.Deploy.DeleteSecret(q.Context(), q.ref, q.path("secret"), q.source())
+	return nil, err
+}
+
+// patchSecrets sets and deletes many secrets in one version, and returns those that are set, by name.
+func (a *API) patchSecrets(q *request) (any, error) {
+	body, err := q.read()
+	if err != nil {
+		return nil, err
+	}
+	changes, err := upload.ParseSecrets(body)
+	if err != nil {
+		return nil, err
+	}
+	s, err := a.Deploy.BulkSecrets(q.Context(), q.ref, changes, q.source())
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]wire.Secret{}
+	for _, secret := range showSecrets(s.Version) {
+		out[secret.Name] = secret
+	}
+	return out, nil
 }

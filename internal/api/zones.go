@@ -6,6 +6,7 @@ import (
 
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/fault"
+	"atoll.dev/atoll/internal/route"
 	"atoll.dev/atoll/internal/store"
 	"atoll.dev/atoll/internal/wire"
 )
@@ -100,8 +101,11 @@ func (a *API) zoneFor(q *request, acct atoll.AccountID, r wire.Route) (store.Zon
 	if err != nil {
 		return store.Zone{}, fmt.Errorf("list zones: %w", err)
 	}
-	host, _, _ := strings.Cut(strings.ToLower(r.Pattern), "/")
-	host = strings.TrimPrefix(strings.TrimPrefix(host, "*"), ".")
+	pattern, err := route.ParsePattern(r.Pattern)
+	if err != nil {
+		return store.Zone{}, err
+	}
+	host := bareHost(pattern)
 	var best store.Zone
 	for _, z := range zones {
 		switch {

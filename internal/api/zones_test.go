@@ -92,10 +92,10 @@ func TestRoutes(t *testing.T) {
 	n.fails(404, 10009, "PUT", routes+"/"+again.ID, `{"pattern":"*/*"}`)
 	n.fails(404, 7003, "GET", "/zones/nope/workers/routes", "")
 
-	for _, pattern := range []string{"", "https://saas.test/*", "other.test/*", "saas.test/*/x", "a*.saas.test/*", "saas.test/x?y", "*.test/*", "evilsaas.test/*", "**/*"} {
+	for _, pattern := range []string{"", "ftp://saas.test/*", "other.test/*", "saas.test/*/x", "a*.saas.test/*", "saas.test/x?y", "*.test/*", "evilsaas.test/*", "**/*"} {
 		n.fails(400, 10022, "POST", routes, `{"pattern":"`+pattern+`","script":"dispatcher"}`)
 	}
-	for _, pattern := range []string{"saas.test", "saas.test/", "saas.test/exact", "*.saas.test/*", "*saas.test/*", "a.b.saas.test/x*"} {
+	for _, pattern := range []string{"saas.test", "saas.test/", "saas.test/exact", "https://saas.test/*", "*.saas.test/*", "*saas.test/*", "a.b.saas.test/x*"} {
 		if err := checkPattern(pattern, "saas.test"); err != nil {
 			t.Errorf("pattern %q: %v", pattern, err)
 		}
