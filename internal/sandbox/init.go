@@ -108,6 +108,7 @@ func isolate(pl plan, status int) error {
 			return err
 		}
 	}
+	forbidNamespaces()
 	if err := root.enter(pl); err != nil {
 		return err
 	}
@@ -118,6 +119,12 @@ func isolate(pl plan, status int) error {
 		return fmt.Errorf("clear domain name: %w", err)
 	}
 	return nil
+}
+
+// forbidNamespaces lets no user namespace be made inside this one, where a process would have every capability again
+// (namespaces(7)). The system call filter forbids it too; in a container /proc/sys may be read-only.
+func forbidNamespaces() {
+	_ = os.WriteFile("/proc/sys/user/max_user_namespaces", []byte("0"), 0)
 }
 
 // dieWithParent asks for SIGKILL when the forking thread ends, and makes sure that it has not ended already: the status

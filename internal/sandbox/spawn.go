@@ -152,7 +152,8 @@ const namespaces = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | u
 
 // setupCaps are what the set-up needs in the child's own user namespace. They are ambient, since with a user id of its
 // own the child executes the set-up as a user its namespace has no name for, who would lose them (capabilities(7)).
-var setupCaps = []uintptr{unix.CAP_SETGID, unix.CAP_SETUID, unix.CAP_SETPCAP, unix.CAP_SYS_ADMIN}
+var setupCaps = []uintptr{unix.CAP_SETGID, unix.CAP_SETUID, unix.CAP_SETPCAP, unix.CAP_SYS_ADMIN,
+	unix.CAP_SYS_RESOURCE}
 
 func (s *Sandbox) attributes(pl plan, uid int, pidfd *int) *syscall.SysProcAttr {
 	a := &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL, PidFD: pidfd}

@@ -106,7 +106,7 @@ func serve(t *testing.T, s *Sandbox, config string, binds ...Bind) served {
 		t.Fatal(err)
 	}
 	feed.Close()
-	tr := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	tr := &http.Transport{MaxIdleConnsPerHost: 100, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", in.Addr().String())
 	}}
 	t.Cleanup(tr.CloseIdleConnections)

@@ -1,3 +1,3 @@
 export default {
-  async fetch() { return new Response("hello " + await (await fetch("http://out/")).text()); },
+  async fetch(r) { if (r.url.endsWith("/plain")) return new Response("hi"); return new Response("hello " + await (await fetch("http://out/")).text()); },
 };
