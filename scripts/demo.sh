@@ -15,8 +15,16 @@ work=$(mktemp -d)
 node=
 
 step() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+show() { # prints a command so that it can be typed
+  line='  $'
+  for arg; do
+    case $arg in *[!A-Za-z0-9_./:=@%+,-]* | '') arg="'$(printf %s "$arg" | sed "s/'/'\\\\''/g")'" ;; esac
+    line="$line $arg"
+  done
+  printf '%s\n' "$line"
+}
 run() { # shows a command and what it prints; a command that fails ends the demo
-  printf '  $ %s\n' "$*"
+  show "$@"
   "$@" >"$work/out" 2>&1 || { cat "$work/out" >&2; fail "that failed"; }
   sed 's/^/    /' "$work/out"
 }
@@ -40,7 +48,8 @@ trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
 step "1. Start a node"
-printf '  $ %s serve --data %s\n' "$atoll" "$data"
+show export "ATOLL_DATA=$data"
+show $atoll serve
 # A shell without job control starts what is in the background with SIGINT ignored, and atoll leaves it so: Ctrl-C reaches
 # this script alone, which then stops the node in order.
 $atoll serve >"$work/ready" 2>"$work/log" &
@@ -57,6 +66,7 @@ value() { sed -n "s/.* $1=\\([^ ]*\\).*/\\1/p" "$work/ready"; }
 edge=$(value edge)
 ATOLL_API=$(value api)
 export ATOLL_API
+[ "$ATOLL_API" = http://127.0.0.1:8081 ] || show export "ATOLL_API=$ATOLL_API"
 port=${edge##*:}
 
 step "2. Make a dispatch namespace, where the customers' Workers live"
@@ -66,7 +76,7 @@ run $atoll namespace list
 step "3. Deploy the customers' Workers into it"
 run $atoll script deploy examples/platform/alice/src/index.js --name alice --namespace production --tag alice --tag free
 run $atoll script deploy examples/platform/bob/src/index.js --name bob --namespace production --tag bob --tag pro \
-  --var "SERVICE=bob's calculator"
+  --var SERVICE=calculator
 $atoll kv namespace get carol-visits >/dev/null 2>&1 || run $atoll kv namespace create carol-visits
 run $atoll script deploy examples/platform/carol/src/index.js --name carol --namespace production --tag carol --tag free \
   --module examples/platform/carol/src/page.html --kv VISITS=carol-visits
@@ -96,17 +106,19 @@ for who in alice bob carol nobody; do
   want=200
   [ "$who" != nobody ] || want=404
   [ "$status" = "$want" ] || fail "$who answered $status instead of $want: $(head -c 300 "$work/body")"
-  printf '  %-7s %s  %s\n' "$who" "$status" "$(tr -s '\n ' '  ' <"$work/body" | sed 's/.*<h1>//; s/<[^>]*>//g' | cut -c1-80)"
+  printf '  %-7s %s  %s\n' "$who" "$status" "$(tr -s '\n ' '  ' <"$work/body" | sed 's/.*<h1>//; s/<[^>]*>/ /g' | tr -s ' ' | cut -c1-80)"
 done
 
 step "The platform is running"
+printf '  http://atoll.localhost:%s/\n' "$port"
 for who in alice bob carol nobody; do
   printf '  http://%s.atoll.localhost:%s/\n' "$who" "$port"
 done
 cat <<END
 
   In another terminal:  curl -H 'Host: alice.atoll.localhost' $edge/
-                        bin/atoll script list --namespace production --data $data --api $ATOLL_API
+                        export ATOLL_DATA=$data ATOLL_API=$ATOLL_API
+                        bin/atoll script list --namespace production
   wrangler and SDKs:    export CLOUDFLARE_API_BASE_URL=$ATOLL_API/client/v4
                         export CLOUDFLARE_ACCOUNT_ID=$(value account)
                         export CLOUDFLARE_API_TOKEN=\$(cat $data/api-token)
