@@ -55,7 +55,7 @@ func (b *binding) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-var errMethod = errors.New("Method Not Allowed")
+var errMethod = errors.New("method not allowed")
 
 // key returns the key a path names. Where the URL does not say that it is encoded, the path is the key as it stands.
 func (b *binding) key(r *http.Request, urlencoded string) (Key, error) {
