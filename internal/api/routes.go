@@ -20,7 +20,7 @@ const (
 
 // routes is every endpoint of the API: method, path under /client/v4, what the caller needs, handler.
 func routes() []endpoint {
-	return slices.Concat(identityRoutes(), zoneRoutes(), namespaceRoutes(), accountRoutes(), kvRoutes(),
+	return slices.Concat(identityRoutes(), zoneRoutes(), namespaceRoutes(), accountRoutes(), kvRoutes(), unservedRoutes(),
 		scriptRoutes(userWorkers, auth.NamespaceRead, auth.NamespaceWrite),
 		scriptRoutes(accountScripts, auth.AccountRead, auth.AccountWrite))
 }
@@ -111,6 +111,31 @@ func kvRoutes() []endpoint {
 		{"POST", kvOne + "/bulk/delete", auth.AccountWrite, (*API).deleteKVKeys},
 		{"POST", kvOne + "/bulk/get", auth.AccountRead, (*API).getKVValues},
 	}
+}
+
+// unservedRoutes are what Cloudflare has and a node has not yet: a clear refusal reads better than a missing route.
+func unservedRoutes() []endpoint {
+	var all []endpoint
+	for _, u := range []struct{ pattern, what string }{
+		{acct + "/d1/*", "D1 databases"},
+		{acct + "/r2/*", "R2 buckets"},
+		{acct + "/queues", "queues"},
+		{acct + "/queues/*", "queues"},
+		{acct + "/workers/assets/*", "static assets"},
+		{acct + "/workers/domains", "custom domains"},
+		{acct + "/workers/domains/*", "custom domains"},
+		{acct + "/workers/observability/*", "stored logs"},
+		{acct + "/analytics_engine/*", "analytics"},
+		{acct + "/logpush/*", "log exports"},
+		{zone + "/custom_hostnames", "custom hostnames"},
+		{zone + "/custom_hostnames/*", "custom hostnames"},
+		{"/graphql", "analytics"},
+	} {
+		for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {
+			all = append(all, endpoint{method, u.pattern, auth.Member, notServed(u.what)})
+		}
+	}
+	return all
 }
 
 // scriptRoutes are the routes of scripts in a dispatch namespace, and of those in the account. wrangler asks for the
