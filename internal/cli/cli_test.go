@@ -171,10 +171,10 @@ func TestHelpIsNoError(t *testing.T) {
 // Whatever a command answers with, its errors say what to do.
 func TestErrorsSayWhatToDo(t *testing.T) {
 	for answer, want := range map[string]string{
-		"!404 100119 no such namespace": "atoll: error: no such namespace [code: 100119]\natoll: hint: 'atoll namespace list' shows the dispatch namespaces, 'atoll namespace create NAME' makes one\n",
-		"!401 10000 Authentication":     "atoll: error: Authentication [code: 10000]\natoll: hint: the node does not know this token: look into api-token in its data directory, or make one with 'atoll token create'\n",
-		"!403 9109 Unauthorized":        "atoll: error: Unauthorized [code: 9109]\natoll: hint: the token may not do this: 'atoll token create NAME' with the node's first token makes one that may\n",
-		"!500 10002 broken":             "atoll: error: broken [code: 10002]\n",
+		"!404 100119 workers.api.error.dispatch_namespace_not_found": "atoll: error: This dispatch namespace does not exist. [code: 100119]\natoll: hint: 'atoll namespace list' shows the dispatch namespaces, 'atoll namespace create NAME' makes one\n",
+		"!401 10000 Authentication":                                  "atoll: error: Authentication [code: 10000]\natoll: hint: the node does not know this token: look into api-token in its data directory, or make one with 'atoll token create'\n",
+		"!403 9109 Unauthorized":                                     "atoll: error: Unauthorized [code: 9109]\natoll: hint: the token may not do this: 'atoll token create NAME' with the node's first token makes one that may\n",
+		"!500 10002 broken":                                          "atoll: error: broken [code: 10002]\n",
 	} {
 		n := newNode(t, map[string]string{"GET /workers/dispatch/namespaces/production": answer})
 		n.run("namespace", "get", "production").fails(t, exitFailed, want)
@@ -221,13 +221,11 @@ func TestTheAccountIsChosen(t *testing.T) {
 // Names, tags and messages come from tenants: none of them may move an operator's cursor.
 func TestTerminalsObeyNobody(t *testing.T) {
 	n := newNode(t, map[string]string{
-		"GET /workers/scripts":                              `[{"id":"a","tags":["\u001b[2Jgone\u202e"]}]`,
-		"GET /workers/dispatch/namespaces/production":       "!400 10021 Uncaught Error: \x1b]0;title\a\n  at x.js:1:1",
-		"PUT /workers/dispatch/namespaces/production/x/tag": "[]",
+		"GET /workers/scripts":                        `[{"id":"a","tags":["\u001b[2Jgone\u202e"]}]`,
+		"GET /workers/dispatch/namespaces/production": "!400 10021 Uncaught Error: \x1b]0;title\a\n  at x.js:1:1",
 	})
 	if s := n.run("script", "list"); strings.ContainsAny(s.out, "\x1b\u202e") || !strings.Contains(s.out, "gone") {
 		t.Errorf("%q", s.out)
 	}
-	n.run("namespace", "get", "production").fails(t, exitFailed, "atoll: error: Uncaught Error: \ufffd]0;title\ufffd\n    at x.js:1:1 [code: 10021]\n"+
-		"atoll: hint: nothing was deployed; the version before, if there is one, keeps serving\n")
+	n.run("namespace", "get", "production").fails(t, exitFailed, "atoll: error: Uncaught Error: \ufffd]0;title\ufffd\n    at x.js:1:1 [code: 10021]\n")
 }

@@ -16,6 +16,7 @@ import (
 
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/client"
+	"atoll.dev/atoll/internal/fault"
 )
 
 // compatibilityDate is what `script deploy` sends unless told otherwise: a date that the pinned workerd knows. It is not
@@ -83,6 +84,9 @@ func (s *scripts) deploy(ctx context.Context, c *client.Client, file string, f *
 		return err
 	}
 	up, err := c.Deploy(ctx, ref, client.Upload{Metadata: meta, Files: files})
+	if f := fault.Of(err); f != nil && f.Code == 10021 {
+		return hint(err, "nothing was deployed; the version before, if there is one, keeps serving")
+	}
 	if err != nil {
 		return err
 	}

@@ -7,14 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/client"
-	"atoll.dev/atoll/internal/fault"
 )
 
 // remote is what all commands that talk to a node share: the flags that say which node, and how results are printed.
@@ -104,43 +102,4 @@ func (r *remote) done(answer any, format string, args ...any) error {
 	}
 	_, err := fmt.Fprintln(r.std.Out, plain(fmt.Sprintf(format, args...)))
 	return err
-}
-
-// adviceFor is what to do about an error, "" where it says enough itself.
-func adviceFor(err error) string {
-	var gone *client.Unreachable
-	var other *client.Foreign
-	switch {
-	case errors.Is(err, context.Canceled):
-		return ""
-	case errors.Is(err, syscall.EADDRINUSE):
-		return "another program listens there, perhaps another node: choose addresses with --edge and --api"
-	case errors.As(err, &gone):
-		return "is the node running? Start it with 'atoll serve', or say where it is with --api or ATOLL_API"
-	case errors.As(err, &other):
-		return "give --api the REST API's address, not the edge's: 'atoll serve' prints both"
-	}
-	f := fault.Of(err)
-	if f == nil {
-		return ""
-	}
-	switch f.Code {
-	case 100119:
-		return "'atoll namespace list' shows the dispatch namespaces, 'atoll namespace create NAME' makes one"
-	case 10092:
-		return "'atoll script list --namespace NAME' shows the user Workers of a namespace"
-	case 10007, 10090:
-		return "'atoll script list' shows the account's Workers; a user Worker needs --namespace NAME"
-	case 10021:
-		return "nothing was deployed; the version before, if there is one, keeps serving"
-	case 10013:
-		return "'atoll kv namespace list' shows the KV namespaces"
-	}
-	switch f.Kind {
-	case fault.Unauthenticated:
-		return "the node does not know this token: look into api-token in its data directory, or make one with 'atoll token create'"
-	case fault.Forbidden:
-		return "the token may not do this: 'atoll token create NAME' with the node's first token makes one that may"
-	}
-	return ""
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"syscall"
 	"testing"
@@ -67,12 +68,23 @@ func TestServeLogsAsItIsTold(t *testing.T) {
 	run(app, "", nil, "serve", "--log-format", "xml").fails(t, exitUsage, "atoll: error: --log-format xml: it is text or json\natoll: hint: 'atoll serve --help' shows how to use it\n")
 }
 
-func TestServeFailsWithItsError(t *testing.T) {
-	app := App{Serve: func(context.Context, ServeConfig) error { return errors.New("listen: address in use") }}
-	run(app, "", nil, "serve").fails(t, exitFailed, "atoll: error: listen: address in use\n")
-	app = App{Serve: func(context.Context, ServeConfig) error { return fmt.Errorf("listen: %w", syscall.EADDRINUSE) }}
-	run(app, "", nil, "serve").fails(t, exitFailed, "atoll: error: listen: address already in use\n"+
-		"atoll: hint: another program listens there, perhaps another node: choose addresses with --edge and --api\n")
+func TestServeFailsWithAdvice(t *testing.T) {
+	_, badAddress := net.Listen("tcp", "nowhere")
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{errors.New("it is late"), "atoll: error: it is late\n"},
+		{fmt.Errorf("listen: %w", syscall.EADDRINUSE), "atoll: error: listen: address already in use\n" +
+			"atoll: hint: another program listens there, perhaps another node: choose addresses with --edge and --api\n"},
+		{fmt.Errorf("lock: %w", syscall.EWOULDBLOCK), "atoll: error: lock: resource temporarily unavailable\n" +
+			"atoll: hint: stop the node that uses this directory, or choose another with --data\n"},
+		{badAddress, "atoll: error: listen tcp: address nowhere: missing port in address\n" +
+			"atoll: hint: an address is HOST:PORT, such as 127.0.0.1:8080, or :8080 for every interface\n"},
+	} {
+		app := App{Serve: func(context.Context, ServeConfig) error { return c.err }}
+		run(app, "", nil, "serve").fails(t, exitFailed, c.want)
+	}
 }
 
 func TestDoctor(t *testing.T) {

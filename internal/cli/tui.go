@@ -43,7 +43,7 @@ func usage(cmd *cobra.Command, err error) error {
 
 // report writes an error and its hint.
 func report(w io.Writer, err error) {
-	fmt.Fprintf(w, "atoll: error: %s\n", indent(err.Error()))
+	fmt.Fprintf(w, "atoll: error: %s\n", indent(text(err)))
 	if h := hintOf(err); h != "" {
 		fmt.Fprintf(w, "atoll: hint: %s\n", indent(h))
 	}
@@ -54,7 +54,7 @@ func hintOf(err error) string {
 	if errors.As(err, &h) {
 		return h.hint
 	}
-	return adviceFor(err)
+	return advice(err)
 }
 
 // indent keeps the lines of a message (JavaScript's have a stack) apart from the next message.
@@ -116,9 +116,13 @@ func fields(w io.Writer, pairs ...string) error {
 	return tw.Flush()
 }
 
-// plain replaces what a terminal would obey instead of showing: names, tags and messages come from tenants.
+// plain makes one line of s without what a terminal would obey instead of showing: names, tags and messages come from
+// tenants.
 func plain(s string) string {
 	return strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\t' {
+			return ' '
+		}
 		if unicode.IsControl(r) || unicode.In(r, unicode.Bidi_Control) {
 			return unicode.ReplacementChar
 		}
