@@ -34,6 +34,25 @@ func TestManualIsCurrent(t *testing.T) {
 	}
 }
 
+// docs/configuration.md is written by hand, and tells every flag of the node with its variable and its default.
+func TestConfigurationTellsEveryFlag(t *testing.T) {
+	b, err := os.ReadFile("../../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	App{}.serveCmd(Std{}).Flags().VisitAll(func(f *pflag.Flag) {
+		name, _ := pflag.UnquoteUsage(f)
+		flag := strings.TrimSpace("--" + f.Name + " " + name)
+		row := "| `" + flag + "` | `" + envName(f.Name) + "` | "
+		if d := f.DefValue; d != "" && d != "false" {
+			row += "`" + d + "` | "
+		}
+		if !strings.Contains(string(b), row) {
+			t.Errorf("docs/configuration.md has no row that begins with %s", row)
+		}
+	})
+}
+
 const manualHead = `# The atoll command
 
 <!-- Made from the commands by 'go test ./internal/cli -update'. -->
