@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -13,11 +14,12 @@ import (
 type plan struct {
 	Plain    bool // no namespaces: Insecure
 	OwnUID   bool // the namespace's user 0 is not the node's user
+	Probe    bool // wait to be looked at instead of executing the program
 	Argv     []string
 	Path     string // inside
 	Mounts   []mount
 	Links    map[string]string // symbolic links of the root
-	Filter   []unix.SockFilter
+	Filter   []byte            // an array of struct sock_filter
 	Rlimits  []rlimit
 	OOMScore int
 	TmpBytes uint64
@@ -73,7 +75,7 @@ func (s *Sandbox) plan(cmd Command) (plan, error) {
 	}
 	pl.Mounts = append(pl.Mounts, mount{Host: cmd.Path, Guest: pl.Path, Exec: true, Run: true})
 	pl.Mounts = append(pl.Mounts, libs...)
-	pl.Filter = s.filter
+	pl.Filter = unsafe.Slice((*byte)(unsafe.Pointer(&s.filter[0])), len(s.filter)*int(unsafe.Sizeof(s.filter[0])))
 	// There is no /proc, but workerd looks there for its own file, and says so at each start if it finds none.
 	pl.Links = map[string]string{"/proc/self/exe": pl.Path}
 	for _, d := range devices {

@@ -15,7 +15,7 @@ import (
 // stops that ptrace reports to a supervisor of the same child.
 type Process struct {
 	pid   int
-	uid   int // on the host, -1 where it has none of its own
+	lent  grant
 	pidfd *os.File
 	setup *os.File // what goes wrong before the program runs; at its end once it does
 	done  chan struct{}
@@ -36,7 +36,7 @@ func (e ExitState) String() string {
 	return fmt.Sprintf("exit status %d", e.Code)
 }
 
-func (s *Sandbox) newProcess(pid, pidfd, uid int, setup *os.File) (*Process, error) {
+func (s *Sandbox) newProcess(pid, pidfd int, lent grant, setup *os.File) (*Process, error) {
 	// Non-blocking, so that the runtime's poller and not a thread waits for it.
 	if err := unix.SetNonblock(pidfd, true); err != nil {
 		_ = unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0)
@@ -45,7 +45,7 @@ func (s *Sandbox) newProcess(pid, pidfd, uid int, setup *os.File) (*Process, err
 		setup.Close()
 		return nil, fmt.Errorf("watch process: %w", err)
 	}
-	p := &Process{pid: pid, uid: uid, pidfd: os.NewFile(uintptr(pidfd), "pidfd"), setup: setup, done: make(chan struct{})}
+	p := &Process{pid: pid, lent: lent, pidfd: os.NewFile(uintptr(pidfd), "pidfd"), setup: setup, done: make(chan struct{})}
 	s.adopt(p)
 	go func() {
 		p.wait()
@@ -73,7 +73,7 @@ func (p *Process) ready() error {
 func (p *Process) Pid() int { return p.pid }
 
 // UID is the user the process is on the host, -1 where it shares the node's.
-func (p *Process) UID() int { return p.uid }
+func (p *Process) UID() int { return p.lent.uid }
 
 // Done is closed once the process has ended and been reaped.
 func (p *Process) Done() <-chan struct{} { return p.done }

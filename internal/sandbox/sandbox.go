@@ -39,16 +39,20 @@ type Options struct {
 // ErrClosed is returned by Start after Close.
 var ErrClosed = errors.New("sandbox is closed")
 
+var errInsecure = errors.New("switched off: the node runs insecurely")
+
 // Sandbox starts confined processes and sees that none is left behind.
 type Sandbox struct {
-	opts   Options
-	lg     *slog.Logger
-	forks  chan fork
-	done   chan struct{} // closed when the forking goroutine has ended
-	null   *os.File
-	filter []unix.SockFilter
-	uids   *uidPool
-	elf    elfCache
+	opts      Options
+	lg        *slog.Logger
+	forks     chan order
+	done      chan struct{} // closed when the forking goroutine has ended
+	null      *os.File
+	filter    []unix.SockFilter
+	uids      *uidPool
+	elf       elfCache
+	groups    *cgroups // nil where groupsErr says why
+	groupsErr error
 
 	mu     sync.Mutex // guards what follows
 	closed bool
@@ -65,12 +69,17 @@ func New(opts Options) (*Sandbox, error) {
 	s := &Sandbox{
 		opts:   opts,
 		lg:     cmp.Or(opts.Log, slog.New(slog.DiscardHandler)),
-		forks:  make(chan fork),
+		forks:  make(chan order),
 		done:   make(chan struct{}),
 		null:   null,
 		filter: filter(append(syscallRules(), legacyRules()...)),
 		uids:   newUIDPool(opts.UIDs),
 		procs:  map[*Process]struct{}{},
+	}
+	if opts.Insecure {
+		s.groupsErr = errInsecure
+	} else if s.groups, s.groupsErr = ownCgroups(); s.groupsErr != nil {
+		s.groups = nil
 	}
 	go s.forkAll()
 	return s, nil
@@ -123,12 +132,12 @@ func (s *Sandbox) forget(p *Process) {
 	s.mu.Lock()
 	delete(s.procs, p)
 	s.mu.Unlock()
-	s.uids.put(p.uid)
+	s.takeBack(p.lent)
 	s.idle.Done()
 }
 
-// fork is one request to the forking goroutine.
-type fork struct {
+// order is one request to the forking goroutine.
+type order struct {
 	argv  []string
 	attr  *syscall.ProcAttr
 	reply chan forked

@@ -103,8 +103,8 @@ func verdict(v uint32) unix.SockFilter {
 
 // sealSyscalls applies the filter to the calling thread alone: the others are about to vanish, and need calls that
 // workerd does not.
-func sealSyscalls(f []unix.SockFilter) error {
-	prog := unix.SockFprog{Len: uint16(len(f)), Filter: &f[0]}
+func sealSyscalls(f []byte) error {
+	prog := unix.SockFprog{Len: uint16(len(f) / unix.SizeofSockFilter), Filter: (*unix.SockFilter)(unsafe.Pointer(&f[0]))}
 	_, _, e := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&prog)))
 	if e != 0 {
 		return fmt.Errorf("set seccomp filter: %w", e)

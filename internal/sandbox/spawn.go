@@ -26,11 +26,13 @@ type Bind struct {
 // Limits bound what a process may use. Zero fields take the default named.
 type Limits struct {
 	Files     uint64 // RLIMIT_NOFILE; 4096
-	Threads   uint64 // RLIMIT_NPROC; 64
+	Threads   uint64 // RLIMIT_NPROC, and pids.max of its cgroup; 64
 	Data      uint64 // RLIMIT_DATA in bytes; no limit
 	TmpBytes  uint64 // size of the private /tmp; 16 MiB
 	OOMScore  int    // oom_score_adj; 500, so that the kernel ends a tenant before the node
 	FileBytes uint64 // RLIMIT_FSIZE; no limit
+	Memory    uint64 // memory.max of its cgroup, where the node has one to give; no limit
+	CPUWeight uint64 // cpu.weight of its cgroup, 1 to 10000; the kernel's 100
 }
 
 // Command is one program to run.
@@ -40,7 +42,7 @@ type Command struct {
 	Stdin  *os.File // nil is /dev/null, here and below
 	Stdout *os.File
 	Stderr *os.File
-	Files  []*os.File // become descriptors 3, 4, ...
+	Files  []*os.File // become descriptors 3, 4, ...; they are set to blocking, as package os/exec does
 	Binds  []Bind
 	Limits Limits
 }
@@ -73,6 +75,37 @@ func (s *Sandbox) Start(cmd Command) (*Process, error) {
 	return p, nil
 }
 
+// grant is what the node lends a process for its life.
+type grant struct {
+	uid   int     // on the host; -1: the node's own
+	group *cgroup // nil where there are none
+}
+
+func (s *Sandbox) lend(cmd Command, pl *plan) (g grant, err error) {
+	g.uid = -1
+	if pl.Plain {
+		return g, nil
+	}
+	if s.groups != nil {
+		if g.group, err = s.groups.make(cmd.Limits); err != nil {
+			return g, err
+		}
+	}
+	g.uid, pl.OwnUID = s.uids.get()
+	if err := give(cmd.Binds, g.uid); err != nil {
+		s.takeBack(g)
+		return g, err
+	}
+	return g, nil
+}
+
+func (s *Sandbox) takeBack(g grant) {
+	s.uids.put(g.uid)
+	if err := g.group.remove(); err != nil {
+		s.lg.Warn("cgroup stays behind", "err", err)
+	}
+}
+
 // give makes uid the owner of the writable directories, whose files may stem from a process with another.
 func give(binds []Bind, uid int) error {
 	if uid < 0 {
@@ -96,19 +129,20 @@ func give(binds []Bind, uid int) error {
 }
 
 // spawn forks this program as the child's first program and hands it its plan.
-func (s *Sandbox) spawn(cmd Command, pl plan) (p *Process, err error) {
-	uid := -1
-	if !pl.Plain {
-		uid, pl.OwnUID = s.uids.get()
-	}
-	defer func() {
-		if p == nil {
-			s.uids.put(uid)
-		}
-	}()
-	if err := give(cmd.Binds, uid); err != nil {
+func (s *Sandbox) spawn(cmd Command, pl plan) (*Process, error) {
+	g, err := s.lend(cmd, &pl)
+	if err != nil {
 		return nil, err
 	}
+	p, err := s.fork(cmd, pl, g)
+	if err != nil {
+		s.takeBack(g)
+		return nil, err
+	}
+	return p, nil
+}
+
+func (s *Sandbox) fork(cmd Command, pl plan, g grant) (*Process, error) {
 	plan, err := planFile(pl)
 	if err != nil {
 		return nil, err
@@ -127,8 +161,8 @@ func (s *Sandbox) spawn(cmd Command, pl plan) (p *Process, err error) {
 		fds[i] = f.Fd()
 	}
 	pidfd := -1
-	attr := &syscall.ProcAttr{Dir: "/", Files: fds, Sys: s.attributes(pl, uid, &pidfd)}
-	f := fork{argv: []string{argv0, strconv.Itoa(3 + len(cmd.Files))}, attr: attr, reply: make(chan forked, 1)}
+	attr := &syscall.ProcAttr{Dir: "/", Files: fds, Sys: attributes(pl, g, &pidfd)}
+	f := order{argv: []string{argv0, strconv.Itoa(3 + len(cmd.Files))}, attr: attr, reply: make(chan forked, 1)}
 	s.forks <- f
 	got := <-f.reply
 	runtime.KeepAlive(files)
@@ -136,7 +170,7 @@ func (s *Sandbox) spawn(cmd Command, pl plan) (p *Process, err error) {
 		status.Close()
 		return nil, forkError(got.err)
 	}
-	return s.newProcess(got.pid, pidfd, uid, status)
+	return s.newProcess(got.pid, pidfd, g, status)
 }
 
 func (s *Sandbox) orNull(f *os.File) *os.File {
@@ -155,12 +189,15 @@ const namespaces = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | u
 var setupCaps = []uintptr{unix.CAP_SETGID, unix.CAP_SETUID, unix.CAP_SETPCAP, unix.CAP_SYS_ADMIN,
 	unix.CAP_SYS_RESOURCE}
 
-func (s *Sandbox) attributes(pl plan, uid int, pidfd *int) *syscall.SysProcAttr {
+func attributes(pl plan, g grant, pidfd *int) *syscall.SysProcAttr {
 	a := &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL, PidFD: pidfd}
+	if g.group != nil {
+		a.UseCgroupFD, a.CgroupFD = true, int(g.group.fd.Fd())
+	}
 	if pl.Plain {
 		return a
 	}
-	gid := uid
+	uid, gid := g.uid, g.uid
 	if uid < 0 {
 		uid, gid = os.Geteuid(), os.Getegid()
 	}
