@@ -47,7 +47,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"serve": serve, "stop": stop, "http": ask, "status": status, "header": header, "body": body,
+			"serve": begin, "stop": stop, "http": ask, "status": status, "header": header, "body": body,
 		},
 	})
 }
@@ -84,8 +84,8 @@ type state struct {
 
 func stateOf(ts *testscript.TestScript) *state { return ts.Value(key{}).(*state) }
 
-// serve starts a node and waits for its ready line.
-func serve(ts *testscript.TestScript, neg bool, args []string) {
+// begin starts a node and waits for its ready line.
+func begin(ts *testscript.TestScript, neg bool, args []string) {
 	s := stateOf(ts)
 	if neg || s.node != nil {
 		ts.Fatalf("serve: one node at a time, and it must start")
