@@ -6,14 +6,28 @@
 package main
 
 import (
+	"context"
 	"os"
 
 	"atoll.dev/atoll/internal/cli"
+	"atoll.dev/atoll/internal/node"
+	"atoll.dev/atoll/internal/sandbox"
 )
 
 // version is set by the linker, see Makefile.
 var version = "devel"
 
 func main() {
-	os.Exit(cli.Main(cli.App{Version: version}))
+	sandbox.Main() // does not return in a process that is to become a Worker's
+	os.Exit(cli.Main(cli.App{Version: version, Serve: serve, Doctor: doctor}))
+}
+
+func serve(ctx context.Context, cfg cli.ServeConfig) error { return node.Run(ctx, node.Config(cfg)) }
+
+func doctor(_ context.Context, cfg cli.DoctorConfig) []cli.Check {
+	var checks []cli.Check
+	for _, c := range node.Doctor(cfg.Workerd) {
+		checks = append(checks, cli.Check(c))
+	}
+	return checks
 }

@@ -51,6 +51,9 @@ func (b *Border) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "no process", http.StatusForbidden)
 		return
 	}
+	if r.ContentLength != 0 {
+		http.NewResponseController(w).EnableFullDuplex() // an answer may come before the body has been read
+	}
 	service := r.Header.Get(isolate.HeaderService)
 	switch service {
 	case isolate.ServiceEgress:

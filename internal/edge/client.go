@@ -94,6 +94,9 @@ type guard struct {
 func newGuard(w http.ResponseWriter, r *http.Request, opts Options) *guard {
 	g := &guard{ResponseWriter: w, c: http.NewResponseController(w), stall: opts.Stall}
 	if r.Body != nil && r.Body != http.NoBody {
+		// The Worker may answer before it has read the body. What it leaves the server reads, up to a bound, in this time.
+		g.c.EnableFullDuplex()
+		g.c.SetReadDeadline(time.Now().Add(opts.Stall))
 		r.Body = &guardedBody{http.MaxBytesReader(w, r.Body, opts.MaxBody), g}
 	}
 	return g
@@ -123,8 +126,10 @@ func (b *guardedBody) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	n, err := b.ReadCloser.Read(p)
-	if err != nil {
-		b.g.c.SetReadDeadline(time.Time{}) // the connection waits for its next request as long as IdleTimeout says
+	if err == io.EOF {
+		// From here on the server reads only to learn that the client has gone. Any other end keeps its deadline, since
+		// the server will try to read what is left of the body.
+		b.g.c.SetReadDeadline(time.Time{})
 	}
 	return n, err
 }

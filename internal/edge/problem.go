@@ -39,6 +39,9 @@ var page = template.Must(template.New("problem").Parse(pageSource))
 func (e *Edge) fail(w http.ResponseWriter, r *http.Request, ray string, p *problem) {
 	h := w.Header()
 	h.Set("Cache-Control", "private, no-store")
+	if r.ContentLength != 0 {
+		h.Set("Connection", "close") // answer now, and do not wait for a body that nobody wants
+	}
 	if p.code != 0 {
 		h.Set("Cf-Error-Code", fmt.Sprint(p.code))
 	}

@@ -73,6 +73,7 @@ type node struct {
 	store   *store.DB
 	blobs   *durable.Blobs
 	kv      *kv.Store
+	engine  string // workerd's version
 	factory *isolate.Factory
 	calls   *dispatch.Dispatcher
 	deploys *deploy.Service
@@ -190,6 +191,9 @@ func (n *node) openRuntime() error {
 	if err != nil {
 		return err
 	}
+	if err := n.checkSandbox(); err != nil {
+		return err
+	}
 	box, err := sandbox.New(sandbox.Options{Insecure: n.cfg.InsecureSandbox, Log: n.lg})
 	if err != nil {
 		return fmt.Errorf("prepare sandbox: %w", err)
@@ -214,11 +218,32 @@ func (n *node) openRuntime() error {
 	border.Services = binding.Services{
 		Call:   n.calls.Do,
 		Egress: gate.ServeHTTP,
-		KV:     n.kv.Handler,
+		KV:     func(id string) http.Handler { return n.kv.Handler(kv.NamespaceID(id)) },
 	}
 	n.clock = cron.New(n.lg, n.fire)
 	n.edge = edge.New(n.lg, n.calls.Do, edge.Options{})
+	n.engine = bin.Version
 	n.lg.Info("engine", "workerd", bin.Path, "version", bin.Version)
+	return nil
+}
+
+// checkSandbox logs which layers of the sandbox hold here, and refuses to go on below the baseline.
+func (n *node) checkSandbox() error {
+	if n.cfg.InsecureSandbox {
+		n.lg.Warn("Workers are not isolated: --insecure-sandbox is set")
+		return nil
+	}
+	layers := sandbox.Probe()
+	for _, l := range layers {
+		if l.Held {
+			n.lg.Info("sandbox layer holds", "layer", l.Name, "detail", l.Detail)
+		} else {
+			n.lg.Warn("sandbox layer is missing", "layer", l.Name, "detail", l.Detail, "fix", l.Fix)
+		}
+	}
+	if err := sandbox.Baseline(layers); err != nil {
+		return fmt.Errorf("%w; `atoll doctor` tells how to get it, --insecure-sandbox does without", err)
+	}
 	return nil
 }
 
@@ -227,10 +252,14 @@ var v8Flags = []string{"--single-threaded", "--max-heap-size=128"}
 
 // openAPI builds the control plane.
 func (n *node) openAPI(ctx context.Context) error {
-	n.deploys = deploy.New(n.lg, n.store, n.blobs, runner{n.calls}, n.kv, deploy.Options{})
+	n.deploys = deploy.New(n.lg, n.store, n.blobs, runner{n.calls}, n.kv, deploy.Options{Engine: n.engine})
 	token, err := n.remember("api-token", n.cfg.APIToken, func() string { return atoll.NewID() + atoll.NewID()[:8] })
 	if err != nil {
 		return err
+	}
+	operators, err := auth.New(n.store, token, nil)
+	if err != nil {
+		return fmt.Errorf("read API token: %w", err)
 	}
 	changed := func(what string, publish func(context.Context) error) func() {
 		return func() {
@@ -240,7 +269,7 @@ func (n *node) openAPI(ctx context.Context) error {
 		}
 	}
 	n.api = api.New(n.lg, api.Deps{
-		Store: n.store, Blobs: n.blobs, Deploy: n.deploys, KV: n.kv, Auth: auth.New(n.store, token),
+		Store: n.store, Blobs: n.blobs, Deploy: n.deploys, KV: n.kv, Auth: operators,
 		Account: n.account, Zone: n.cfg.Zone,
 		RoutesChanged:    changed("routes", n.publishRoutes),
 		SchedulesChanged: changed("cron triggers", n.publishSchedules),
