@@ -16,7 +16,7 @@ import (
 type Layer struct {
 	Name     string
 	Held     bool
-	Required bool   // without it, no untrusted code should run
+	Baseline bool   // without it, no untrusted code should run
 	Detail   string // what was found
 	Fix      string // what would help, where it is not held
 }
@@ -25,7 +25,7 @@ type Layer struct {
 func Baseline(layers []Layer) error {
 	var missing []string
 	for _, l := range layers {
-		if l.Required && !l.Held {
+		if l.Baseline && !l.Held {
 			missing = append(missing, l.Name)
 		}
 	}
@@ -93,7 +93,7 @@ var layerNames = []layerName{
 
 func missing(err error) (layers []Layer) {
 	for _, n := range layerNames {
-		layers = append(layers, Layer{Name: n.name, Required: n.baseline, Detail: err.Error(), Fix: fixNamespaces()})
+		layers = append(layers, Layer{Name: n.name, Baseline: n.baseline, Detail: err.Error(), Fix: fixNamespaces()})
 	}
 	return layers
 }
@@ -114,7 +114,7 @@ func (s *Sandbox) diagnose(err error) []Layer {
 		if err := s.tryNamespace(n.flag); err != nil {
 			layers[i].Detail = err.Error()
 		} else {
-			layers[i] = Layer{Name: n.name, Held: true, Required: n.baseline, Detail: "can be had"}
+			layers[i] = Layer{Name: n.name, Held: true, Baseline: n.baseline, Detail: "can be had"}
 		}
 	}
 	return layers
@@ -261,7 +261,7 @@ func (c *probed) end() {
 }
 
 func (c *probed) namespace(n layerName) Layer {
-	l := Layer{Name: n.name, Required: n.baseline}
+	l := Layer{Name: n.name, Baseline: n.baseline}
 	ours, err := os.Readlink("/proc/self/ns/" + n.link)
 	theirs, err2 := os.Readlink(c.dir + "/ns/" + n.link)
 	if err := errors.Join(err, err2); err != nil {
@@ -274,11 +274,11 @@ func (c *probed) namespace(n layerName) Layer {
 
 // status is a layer that a field of /proc/PID/status shows (proc_pid_status(5)).
 func (c *probed) status(name, field, want string, baseline bool) Layer {
-	return Layer{Name: name, Required: baseline, Held: c.stat[field] == want, Detail: field + " " + c.stat[field]}
+	return Layer{Name: name, Baseline: baseline, Held: c.stat[field] == want, Detail: field + " " + c.stat[field]}
 }
 
 func (c *probed) capabilities() Layer {
-	l := Layer{Name: "no capabilities", Required: true, Held: true}
+	l := Layer{Name: "no capabilities", Baseline: true, Held: true}
 	for _, set := range []string{"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"} {
 		if strings.Trim(c.stat[set], "0") != "" {
 			l.Held = false
@@ -291,7 +291,7 @@ func (c *probed) capabilities() Layer {
 
 // emptyRoot holds where the root is a tmpfs, read-only, below which nothing but what was bound is mounted.
 func (c *probed) emptyRoot() Layer {
-	l := Layer{Name: "empty root", Required: true}
+	l := Layer{Name: "empty root", Baseline: true}
 	b, err := os.ReadFile(c.dir + "/mountinfo")
 	if err != nil {
 		l.Detail = err.Error()

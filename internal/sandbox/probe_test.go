@@ -15,7 +15,7 @@ func TestProbe(t *testing.T) {
 		t.Errorf("%d layers, want %d", len(layers), len(layerNames))
 	}
 	for i, l := range layers {
-		if l.Name != layerNames[i].name || l.Required != layerNames[i].baseline {
+		if l.Name != layerNames[i].name || l.Baseline != layerNames[i].baseline {
 			t.Errorf("layer %d is %+v, want %+v", i, l, layerNames[i])
 		}
 		if !l.Held && l.Fix == "" {
