@@ -36,8 +36,8 @@ type Deps struct {
 	Zone    string          // the node's zone, such as "atoll.localhost"
 
 	// RoutesChanged is called after a change of routes or zones, SchedulesChanged after one of cron triggers, and
-	// NamespaceChanged after a dispatch namespace was renamed, deleted, or changed its trust. All return at once; nil is
-	// allowed.
+	// NamespaceChanged after a dispatch namespace was renamed, deleted, or changed its trust: before the answer, so that a
+	// client finds the change in effect. nil is allowed.
 	RoutesChanged    func()
 	SchedulesChanged func()
 	NamespaceChanged func(atoll.AccountID, atoll.NamespaceName)

@@ -85,8 +85,10 @@ func (a *API) deleteScript(q *request) (any, error) {
 	if err := a.Deploy.Delete(q.Context(), q.ref); err != nil {
 		return nil, err
 	}
-	a.RoutesChanged()
-	a.SchedulesChanged()
+	if q.ref.Namespace == "" { // user Workers have neither
+		a.RoutesChanged()
+		a.SchedulesChanged()
+	}
 	return nil, nil
 }
 
