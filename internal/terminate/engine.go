@@ -1,0 +1,187 @@
+package terminate
+
+import (
+	"bytes"
+	"debug/elf"
+	"encoding/hex"
+	"errors"
+	"fmt"
+)
+
+// Engine is what has to be known of a workerd binary to stop what it runs: where certain functions and variables are.
+type Engine struct {
+	buildID string
+	note    uint64 // address of the build id
+	phdr    uint64 // address of the program headers
+
+	funcs [functions]uint64
+	// The two thread-local variables are offsets from the thread pointer.
+	slot    int64 // IoContext*: the request whose JavaScript the thread runs
+	isolate int64 // v8::Isolate*: the isolate it has entered
+	counter uint64
+	idField uint64 // offset of an IoContext's id, a number no other context of the process ever has
+}
+
+// The functions, by their place in Engine.funcs.
+const (
+	isCurrent          = iota // IoContext::Id::isCurrent: whether the request of that id is running right now
+	isTerminating             // v8::Isolate::IsExecutionTerminating
+	terminateExecution        // v8::Isolate::TerminateExecution: sets a flag
+	cancel                    // v8::Isolate::CancelTerminateExecution
+	taken                     // v8's own Isolate::TerminateExecution, which runs when the flag is seen and obeyed
+	functions
+)
+
+// symbol says what to do with the value of a symbol.
+type symbol struct {
+	name string
+	kind elf.SymType
+	set  func(e *Engine, value uint64)
+}
+
+// symbols are those needed, in the C++ ABI's spelling.
+var symbols = []symbol{
+	function("_ZNK7workerd9IoContext2Id9isCurrentEv", isCurrent),
+	function("_ZN2v87Isolate22IsExecutionTerminatingEv", isTerminating),
+	function("_ZN2v87Isolate18TerminateExecutionEv", terminateExecution),
+	function("_ZN2v87Isolate24CancelTerminateExecutionEv", cancel),
+	function("_ZN2v88internal7Isolate18TerminateExecutionEv", taken),
+	{"_ZN7workerdL18threadLocalRequestE", elf.STT_TLS, func(e *Engine, v uint64) { e.slot = int64(v) }},
+	{"_ZN2v88internal18g_current_isolate_E", elf.STT_TLS, func(e *Engine, v uint64) { e.isolate = int64(v) }},
+	{"_ZZN7workerd9IoContext6nextIdEvE7counter", elf.STT_OBJECT, func(e *Engine, v uint64) { e.counter = v }},
+}
+
+func function(name string, i int) symbol {
+	return symbol{name, elf.STT_FUNC, func(e *Engine, v uint64) { e.funcs[i] = v }}
+}
+
+// Load reads the symbol table of the workerd at path. It fails where the binary is not as expected, which another
+// version may not be; then a process can only be killed.
+func Load(path string) (*Engine, error) {
+	f, err := elf.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("open engine: %w", err)
+	}
+	defer f.Close()
+	e, err := load(f)
+	if err != nil {
+		return nil, fmt.Errorf("read engine %s: %w", path, err)
+	}
+	return e, nil
+}
+
+func load(f *elf.File) (*Engine, error) {
+	if f.Type != elf.ET_DYN || f.Class != elf.ELFCLASS64 || f.Data != elf.ELFDATA2LSB {
+		return nil, errors.New("not a position-independent executable of 64 bits")
+	}
+	arch, ok := layouts[f.Machine]
+	if !ok {
+		return nil, fmt.Errorf("%s is not supported", f.Machine)
+	}
+	e := &Engine{}
+	if err := e.findSymbols(f); err != nil {
+		return nil, err
+	}
+	var tls *elf.Prog
+	for _, p := range f.Progs {
+		switch p.Type {
+		case elf.PT_TLS:
+			tls = p
+		case elf.PT_PHDR:
+			e.phdr = p.Vaddr
+		}
+	}
+	if tls == nil || e.phdr == 0 {
+		return nil, errors.New("it lacks a program header")
+	}
+	e.slot += arch.threadLocals(tls)
+	e.isolate += arch.threadLocals(tls)
+	note := f.Section(".note.gnu.build-id")
+	if note == nil {
+		return nil, errors.New("it has no build id")
+	}
+	id, err := note.Data()
+	if err != nil || len(id) <= 16 {
+		return nil, fmt.Errorf("read build id: %v", err)
+	}
+	e.note, e.buildID = note.Addr+16, hex.EncodeToString(id[16:])
+	code, err := codeAt(f, e.funcs[isCurrent], 512)
+	if err != nil {
+		return nil, fmt.Errorf("read code: %w", err)
+	}
+	if e.idField, ok = arch.idField(code); !ok {
+		return nil, errors.New("the code that compares the ids of requests is not as expected")
+	}
+	return e, nil
+}
+
+// layout is what differs between machines in a file.
+type layout struct {
+	// threadLocals is the distance from the thread pointer to the executable's thread-local variables; see "ELF Handling
+	// For Thread-Local Storage" (Ulrich Drepper), chapter 3.
+	threadLocals func(tls *elf.Prog) int64
+	// idField reads from the code of IoContext::Id::isCurrent where a context keeps its id.
+	idField func(code []byte) (uint64, bool)
+}
+
+var layouts = map[elf.Machine]layout{
+	elf.EM_X86_64: {
+		threadLocals: func(tls *elf.Prog) int64 { // variant II: they end at the thread pointer
+			return -int64(tls.Memsz + (-tls.Vaddr-tls.Memsz)&(tls.Align-1))
+		},
+		idField: idFieldAMD64,
+	},
+	elf.EM_AARCH64: {
+		threadLocals: func(tls *elf.Prog) int64 { // variant I: they follow two words
+			return int64(16 + (tls.Vaddr-16)&(tls.Align-1))
+		},
+		idField: idFieldARM64,
+	},
+}
+
+// findSymbols goes through the table itself: package debug/elf would make a string of each of 280,000 names.
+func (e *Engine) findSymbols(f *elf.File) error {
+	table, names := f.Section(".symtab"), f.Section(".strtab")
+	if table == nil || names == nil {
+		return errors.New("it has been stripped of its symbols")
+	}
+	entries, err := table.Data()
+	if err != nil {
+		return fmt.Errorf("read symbols: %w", err)
+	}
+	text, err := names.Data()
+	if err != nil {
+		return fmt.Errorf("read symbol names: %w", err)
+	}
+	want := map[uint32]symbol{}
+	for _, s := range symbols {
+		at := bytes.Index(text, append(append([]byte{0}, s.name...), 0))
+		if at < 0 {
+			return fmt.Errorf("it has no symbol %s", s.name)
+		}
+		want[uint32(at+1)] = s
+	}
+	for ; len(entries) >= elf.Sym64Size && len(want) > 0; entries = entries[elf.Sym64Size:] {
+		s, ok := want[f.ByteOrder.Uint32(entries)]
+		if !ok || elf.SymType(entries[4]&0xf) != s.kind {
+			continue
+		}
+		s.set(e, f.ByteOrder.Uint64(entries[8:]))
+		delete(want, f.ByteOrder.Uint32(entries))
+	}
+	for _, s := range want {
+		return fmt.Errorf("its symbol %s is not as expected", s.name)
+	}
+	return nil
+}
+
+func codeAt(f *elf.File, addr uint64, n int) ([]byte, error) {
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_LOAD && addr >= p.Vaddr && addr+uint64(n) <= p.Vaddr+p.Filesz {
+			code := make([]byte, n)
+			_, err := p.ReadAt(code, int64(addr-p.Vaddr))
+			return code, err
+		}
+	}
+	return nil, fmt.Errorf("no segment has address %#x", addr)
+}

@@ -1,0 +1,102 @@
+package terminate
+
+import (
+	"fmt"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// registers are all that a function may change.
+type registers struct {
+	general unix.PtraceRegs
+	vector  [528]byte // struct user_fpsimd_state
+}
+
+const floatingPoint = 2 // NT_PRFPREG
+
+func (r *registers) load(pid int) error {
+	if err := unix.PtraceGetRegs(pid, &r.general); err != nil {
+		return err
+	}
+	_, err := registerSet(unix.PTRACE_GETREGSET, pid, floatingPoint, unsafe.Pointer(&r.vector), len(r.vector))
+	return err
+}
+
+// store restores what load has read. A system call that the stop has interrupted is restarted: at the stop the program
+// counter and the first argument are set back already (do_signal in the kernel's arch/arm64).
+func (r *registers) store(pid int) error {
+	_, err := registerSet(unix.PTRACE_SETREGSET, pid, floatingPoint, unsafe.Pointer(&r.vector), len(r.vector))
+	if err != nil {
+		return err
+	}
+	return unix.PtraceSetRegs(pid, &r.general)
+}
+
+func (r *registers) pc() uint64     { return r.general.Pc }
+func (r *registers) setPC(v uint64) { r.general.Pc = v }
+
+// enter makes the thread's next instruction the first of function, called from address 0 on a new stack frame.
+func (s *stop) enter(function uintptr, arg uint64, byReference bool) error {
+	const linkRegister, branchType = 30, 3 << 10
+	r := s.saved.general
+	sp := (r.Sp - 256) &^ 15
+	if err := s.t.write(uintptr(sp), (*[8]byte)(unsafe.Pointer(&arg))[:]); err != nil {
+		return err
+	}
+	r.Sp, r.Pc, r.Regs[0], r.Regs[linkRegister] = sp, uint64(function), arg, 0
+	if byReference {
+		r.Regs[0] = sp
+	}
+	r.Pstate &^= branchType
+	return unix.PtraceSetRegs(s.t.pid, &r)
+}
+
+// result is where a stopped thread is, and what its last call returned.
+func (s *stop) result() (pc uintptr, value uint64, err error) {
+	var r unix.PtraceRegs
+	err = unix.PtraceGetRegs(s.t.pid, &r)
+	return uintptr(r.Pc), r.Regs[0], err
+}
+
+func readThreadPointer(pid int) (uintptr, error) {
+	var tp uint64
+	_, err := registerSet(unix.PTRACE_GETREGSET, pid, unix.NT_ARM_TLS, unsafe.Pointer(&tp), 8)
+	return uintptr(tp), err
+}
+
+// debugRegisters is the kernel's struct user_hwdebug_state with one register.
+type debugRegisters struct {
+	info, pad0 uint32
+	addr       uint64
+	ctrl, pad1 uint32
+}
+
+// watch has the thread trapped before it writes the word at data and before it runs the instruction at code; 0 is none.
+func (s *stop) watch(data, code uintptr) error {
+	const on, user, store = 1, 2 << 1, 2 << 3
+	s.watching = true // from here on there may be something to clear
+	d := debugRegisters{addr: uint64(data)}
+	if data != 0 {
+		d.ctrl = 0xff<<5 | store | user | on
+	}
+	if err := setDebug(s.t.pid, unix.NT_ARM_HW_WATCH, &d); err != nil {
+		return s.t.explain(err)
+	}
+	c := debugRegisters{addr: uint64(code)}
+	if code != 0 {
+		c.ctrl = 0xf<<5 | user | on
+	}
+	if err := setDebug(s.t.pid, unix.NT_ARM_HW_BREAK, &c); err != nil {
+		return s.t.explain(err)
+	}
+	s.watching = data != 0 || code != 0
+	return nil
+}
+
+func setDebug(pid, set int, d *debugRegisters) error {
+	if _, err := registerSet(unix.PTRACE_SETREGSET, pid, set, unsafe.Pointer(d), int(unsafe.Sizeof(*d))); err != nil {
+		return fmt.Errorf("set debug register: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,215 @@
+package terminate
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Context names a request whose JavaScript a process runs or has run. A process never uses one twice. Work that goes on
+// after the response, and timers, run in the context of their request.
+type Context uint64
+
+// None is no context: the process is idle, or does work that is no request's.
+const None Context = 0
+
+// ErrGone says that the process has ended.
+var ErrGone = errors.New("the process has ended")
+
+// Target is one workerd process.
+type Target struct {
+	engine *Engine
+	pid    int
+	pidfd  int
+	base   uintptr // where the executable is loaded
+	thread uintptr // the main thread's thread pointer
+
+	lastAddr atomic.Uintptr // of the IoContext read last: most of the time it is the one to be read next
+	lastID   atomic.Uint64
+
+	mu sync.Mutex // one stop at a time
+}
+
+// Attach finds its way about a process that runs the engine's binary. It stops the process for some 50 microseconds.
+// ErrNotReady is returned while the process is still being loaded.
+func (e *Engine) Attach(pid int) (*Target, error) {
+	pidfd, err := unix.PidfdOpen(pid, 0)
+	if err == unix.ESRCH {
+		err = ErrGone
+	}
+	if err != nil {
+		return nil, fmt.Errorf("attach to process %d: %w", pid, err)
+	}
+	t := &Target{engine: e, pid: pid, pidfd: pidfd}
+	if err := t.locate(); err != nil {
+		t.Close()
+		return nil, fmt.Errorf("attach to process %d: %w", pid, err)
+	}
+	return t, nil
+}
+
+// Close releases what Attach took. The process goes on.
+func (t *Target) Close() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.pidfd < 0 {
+		return nil
+	}
+	err := unix.Close(t.pidfd)
+	t.pidfd = -1
+	return err
+}
+
+// ErrNotReady says that a process has not come far enough to be attached to.
+var ErrNotReady = errors.New("the process is not ready yet")
+
+func (t *Target) locate() error {
+	auxv, err := os.ReadFile("/proc/" + strconv.Itoa(t.pid) + "/auxv")
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+		return ErrGone
+	}
+	if err != nil {
+		return err
+	}
+	const atPhdr = 3 // getauxval(3)
+	for ; len(auxv) >= 16; auxv = auxv[16:] {
+		if binary.LittleEndian.Uint64(auxv) == atPhdr {
+			t.base = uintptr(binary.LittleEndian.Uint64(auxv[8:]) - t.engine.phdr)
+		}
+	}
+	id := make([]byte, len(t.engine.buildID)/2)
+	if err := t.read(id, t.base+uintptr(t.engine.note)); err != nil {
+		return err
+	}
+	if hex.EncodeToString(id) != t.engine.buildID {
+		return errors.New("it runs another program")
+	}
+	if t.thread, err = t.threadPointer(); err != nil {
+		return err
+	}
+	// Until the loader has come to it there are no thread-local variables.
+	if t.thread == 0 {
+		return ErrNotReady
+	}
+	if _, err := t.Current(); err != nil {
+		return fmt.Errorf("%w: %w", ErrNotReady, err)
+	}
+	return nil
+}
+
+// Current returns the request whose JavaScript the process runs at this moment, without stopping it.
+func (t *Target) Current() (Context, error) {
+	var w words
+	addr := t.lastAddr.Load()
+	if addr != 0 {
+		w.want(t.slot(), addr+uintptr(t.engine.idField))
+		if err := w.read(t.pid); err != nil && w.n == 0 {
+			return None, err
+		}
+		if w.n == 2 && uintptr(w.value[0]) == addr {
+			return Context(w.value[1] + 1), nil
+		}
+	} else {
+		w.want(t.slot())
+		if err := w.read(t.pid); err != nil {
+			return None, err
+		}
+	}
+	addr = uintptr(w.value[0])
+	if addr == 0 {
+		return None, nil
+	}
+	t.lastAddr.Store(addr)
+	w.want(addr + uintptr(t.engine.idField))
+	if err := w.read(t.pid); err != nil {
+		if errors.Is(err, unix.EFAULT) { // it has ended meanwhile
+			return None, nil
+		}
+		return None, err
+	}
+	return Context(w.value[0] + 1), nil
+}
+
+// Started returns how many contexts the process has made. Every Context at most this number has been made, every greater
+// one will be.
+func (t *Target) Started() (Context, error) {
+	var w words
+	w.want(t.base + uintptr(t.engine.counter))
+	err := w.read(t.pid)
+	return Context(w.value[0]), err
+}
+
+// slot is the address of the pointer to the current IoContext.
+func (t *Target) slot() uintptr { return t.thread + uintptr(t.engine.slot) }
+
+func (t *Target) function(i int) uintptr { return t.base + uintptr(t.engine.funcs[i]) }
+
+// read fills b from the process's memory.
+func (t *Target) read(b []byte, addr uintptr) error {
+	local := []unix.Iovec{{Base: &b[0]}}
+	local[0].SetLen(len(b))
+	_, err := unix.ProcessVMReadv(t.pid, local, []unix.RemoteIovec{{Base: addr, Len: len(b)}}, 0)
+	return memoryError(err)
+}
+
+func (t *Target) readWord(addr uintptr) (uint64, error) {
+	var w words
+	w.want(addr)
+	err := w.read(t.pid)
+	return w.value[0], err
+}
+
+// words reads up to two words of a process's memory with one system call, in their order.
+type words struct {
+	value  [2]uint64
+	remote [2]unix.RemoteIovec
+	asked  int
+	n      int // how many were read
+}
+
+func (w *words) want(addrs ...uintptr) {
+	w.asked = len(addrs)
+	for i, a := range addrs {
+		w.remote[i] = unix.RemoteIovec{Base: a, Len: 8}
+	}
+}
+
+func (w *words) read(pid int) error {
+	local := [1]unix.Iovec{{Base: (*byte)(unsafe.Pointer(&w.value))}}
+	local[0].SetLen(8 * w.asked)
+	n, err := unix.ProcessVMReadv(pid, local[:], w.remote[:w.asked], 0)
+	w.n = max(n, 0) / 8
+	if err == nil && w.n < w.asked {
+		err = unix.EFAULT
+	}
+	return memoryError(err)
+}
+
+func memoryError(err error) error {
+	switch err {
+	case nil:
+		return nil
+	case unix.ESRCH:
+		return ErrGone
+	}
+	return fmt.Errorf("read memory: %w", err)
+}
+
+// write puts b into the process's memory.
+func (t *Target) write(addr uintptr, b []byte) error {
+	local := []unix.Iovec{{Base: &b[0]}}
+	local[0].SetLen(len(b))
+	n, err := unix.ProcessVMWritev(t.pid, local, []unix.RemoteIovec{{Base: addr, Len: len(b)}}, 0)
+	if err == nil && n < len(b) {
+		err = unix.EFAULT
+	}
+	return memoryError(err)
+}

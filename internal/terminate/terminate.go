@@ -1,0 +1,147 @@
+// Package terminate stops the JavaScript that a workerd process is running for one request, and nothing else: other
+// requests of the same isolate go on, globals stay, and the code that is stopped cannot catch it.
+//
+// V8 can be asked to end what it executes, but workerd never asks, so a [Target] does it from outside: it stops the
+// process's main thread by ptrace(2), makes sure that the thread is running that very request, and has it call V8's
+// function. An [Engine] knows where the functions are. [Target.Current] tells which request is running, without a stop.
+// The package does not decide whom to stop, and does not kill: package limits does.
+//
+// # Invariant
+//
+// A request is ended only if it was current inside the stop, by workerd's own check. No termination is left pending to
+// hit a later request: the thread stays traced until V8 has obeyed and workerd has left the request, or until the caller
+// gives up, and then what is pending is cancelled before the thread takes another step. A watchpoint on the variable that
+// says which request is current tells when it is left.
+//
+// # Concurrency
+//
+// Everything may be called concurrently; stops of one process take turns. ptrace belongs to a thread, so each stop locks
+// its goroutine to one from the first call to the last. Whoever else watches the process must not wait(2) for it before it
+// has ended, since a wait would take the stops: package sandbox watches by pidfd.
+package terminate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// Outcome is what came of a termination.
+type Outcome int
+
+const (
+	// Absent: the request was not running. It has not been touched.
+	Absent Outcome = iota
+	// Terminated: V8 has ended the request's JavaScript.
+	Terminated
+	// Missed: the request left its JavaScript by itself just then.
+	Missed
+	// Overdue: the request is in something that cannot be interrupted, such as a long built-in function. Nothing is
+	// pending; the process can only be killed.
+	Overdue
+)
+
+func (o Outcome) String() string {
+	return [...]string{"absent", "terminated", "missed", "overdue"}[o]
+}
+
+// ErrNoWatch says that the machine has no hardware watchpoints to give. Nothing has been touched.
+var ErrNoWatch = errors.New("no hardware watchpoint to be had")
+
+// Terminate ends the request want if its JavaScript is running right now. It returns when V8 has obeyed and the request
+// is left, or soon after ctx is done. After an error that is neither ErrGone nor ErrNoWatch the process is in doubt, and
+// should be killed.
+func (t *Target) Terminate(ctx context.Context, want Context) (Outcome, error) {
+	if want == None {
+		return Absent, nil
+	}
+	outcome := Absent
+	err := t.stopped(func(s *stop) error {
+		present, err := s.isCurrent(want)
+		if err != nil || !present {
+			return err
+		}
+		outcome, err = s.end(ctx)
+		return err
+	})
+	if err != nil {
+		return outcome, fmt.Errorf("terminate request in process %d: %w", t.pid, err)
+	}
+	return outcome, nil
+}
+
+// isCurrent asks workerd whether the thread runs the request want.
+func (s *stop) isCurrent(want Context) (bool, error) {
+	// Most of the time this tells without a call that it does not.
+	if now, err := s.t.Current(); err != nil || now != want {
+		return false, err
+	}
+	result, err := s.call(isCurrent, uint64(want-1))
+	return result&1 == 1, err // a bool is the lowest byte
+}
+
+// end has V8 asked to end what it runs, and lets the thread go on until it has.
+func (s *stop) end(ctx context.Context) (Outcome, error) {
+	isolate, err := s.t.readWord(s.t.thread + uintptr(s.t.engine.isolate))
+	if err != nil || isolate == 0 {
+		return Absent, err
+	}
+	// Before V8 is asked: without watchpoints nothing may be pending.
+	if err := s.watch(s.t.slot(), s.t.function(taken)); err != nil {
+		return Absent, fmt.Errorf("%w: %w", ErrNoWatch, err)
+	}
+	if _, err := s.call(terminateExecution, isolate); err != nil {
+		return Absent, err
+	}
+	outcome, err := s.follow(ctx)
+	if err != nil {
+		return outcome, err
+	}
+	if err := s.watch(0, 0); err != nil {
+		return outcome, err
+	}
+	ending, err := s.call(isTerminating, isolate)
+	if err == nil && ending&1 == 0 {
+		// Where V8 has obeyed, nothing of ours is pending. But workerd, in unwinding, asks once more, to be rid of the
+		// request's microtasks, and there may have been none to obey.
+		_, err = s.call(cancel, isolate)
+	}
+	return outcome, err
+}
+
+// follow lets the thread run, passing its signals on, until it leaves the request. It ends in a stop.
+func (s *stop) follow(ctx context.Context) (Outcome, error) {
+	outcome, signal := Missed, unix.Signal(0)
+	for {
+		event, err := s.resume(ctx, signal)
+		if errors.Is(err, errLate) {
+			event, err = s.interrupt()
+		}
+		signal = 0
+		switch {
+		case err != nil:
+			return outcome, err
+		case event.kind == interrupted:
+			if outcome == Missed {
+				outcome = Overdue
+			}
+			return outcome, nil
+		case event.kind == signalled:
+			signal = event.signal
+			continue
+		}
+		pc, err := s.pc()
+		if err != nil {
+			return outcome, err
+		}
+		if pc != s.t.function(taken) {
+			return outcome, nil // the watchpoint
+		}
+		outcome = Terminated
+		if err := s.watch(s.t.slot(), 0); err != nil {
+			return outcome, err
+		}
+	}
+}
