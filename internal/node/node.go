@@ -199,7 +199,7 @@ func (n *node) openRuntime() error {
 		return fmt.Errorf("prepare sandbox: %w", err)
 	}
 	n.closers = append(n.closers, box)
-	run, err := os.MkdirTemp("", "atoll-run-") // a socket's path may have 108 bytes, see unix(7); the data directory's may be longer
+	run, err := makeRunDir()
 	if err != nil {
 		return fmt.Errorf("make run directory: %w", err)
 	}
@@ -245,6 +245,17 @@ func (n *node) checkSandbox() error {
 		return fmt.Errorf("%w; `atoll doctor` tells how to get it, --insecure-sandbox does without", err)
 	}
 	return nil
+}
+
+// makeRunDir makes the directory of the processes' sockets. The path of a socket may have 107 bytes (unix(7)), of which
+// "/atoll-run-1234567890/isolates/<32 digits>/out/sock" takes 72: the data directory is no place for it, and a long
+// $TMPDIR gives way to /tmp.
+func makeRunDir() (string, error) {
+	parent := os.TempDir()
+	if len(parent) > 107-72 {
+		parent = "/tmp"
+	}
+	return os.MkdirTemp(parent, "atoll-run-")
 }
 
 // v8Flags keep an isolate small: without a bound on the young generation it grows to hundreds of megabytes under load.
