@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -182,5 +183,82 @@ func TestNetworkIsEmpty(t *testing.T) {
 	}
 	if got := read("fib_trie"); strings.Contains(got, "LOCAL") {
 		t.Errorf("IPv4 addresses: %s", got)
+	}
+}
+
+// TestLandlockAlone tries what no other layer forbids: making a pipe in /tmp, which is the child's to write.
+func TestLandlockAlone(t *testing.T) {
+	if landlockABI() == 0 {
+		t.Skip("this kernel has no Landlock")
+	}
+	j := newJail(t, Options{})
+	j.box.filter = []unix.SockFilter{verdict(unix.SECCOMP_RET_ALLOW)}
+	if state, said := j.try(t, "make-pipe"); state.Code != refused || said != "permission denied" {
+		t.Errorf("%v: %s", state, said)
+	}
+}
+
+// TestAsOrdinaryUser runs the tests again as one, if this is root: a sandbox of an ordinary user's is made by other means.
+func TestAsOrdinaryUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("not root: the other tests were it")
+	}
+	dir, err := os.MkdirTemp("", "ordinary") // not t.TempDir, which is closed to others
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	self, escape, tmp := filepath.Join(dir, "test"), filepath.Join(dir, "escape"), filepath.Join(dir, "tmp")
+	buildEscape(t, escape)
+	engine := workerd(t)
+	copyFile(t, "/proc/self/exe", self)
+	if err := errors.Join(os.Chmod(dir, 0o755), os.CopyFS(filepath.Join(dir, "testdata"), os.DirFS("testdata")),
+		os.Mkdir(tmp, 0o755), os.Chown(tmp, nobody, nobody)); err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command(self, "-test.v", "-test.run", "Workerd|Varied|Escape|Network|Child|Leaks|Probe|Close|Start")
+	c.Dir = dir
+	c.Env = []string{"WORKERD=" + readable(t, engine, dir), "ATOLL_TEST_ESCAPE=" + escape, "TMPDIR=" + tmp, "PATH=" + os.Getenv("PATH")}
+	c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	out, err := c.CombinedOutput()
+	if err != nil {
+		t.Errorf("%v:\n%s", err, out)
+	}
+	if strings.Contains(string(out), "--- SKIP") {
+		t.Errorf("skipped:\n%s", out)
+	}
+}
+
+const nobody = 65534
+
+// readable is a path of the file at which anybody can read it.
+func readable(t *testing.T, file, dir string) string {
+	t.Helper()
+	c := exec.Command("test", "-r", file, "-a", "-x", file)
+	c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	if c.Run() == nil {
+		return file
+	}
+	to := filepath.Join(dir, filepath.Base(file))
+	copyFile(t, file, to)
+	return to
+}
+
+func copyFile(t *testing.T, from, to string) {
+	t.Helper()
+	in, err := os.Open(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY, 0o755)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(out, in); err != nil {
+		t.Fatal(err)
+	}
+	if err := out.Close(); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -61,7 +61,7 @@ func (s *Sandbox) plan(cmd Command) (plan, error) {
 		Plain:    s.opts.Insecure,
 		Argv:     append([]string{filepath.Base(cmd.Path)}, cmd.Args...),
 		Path:     cmd.Path,
-		Rlimits:  rlimits(cmd.Limits),
+		Rlimits:  s.rlimits(cmd.Limits),
 		OOMScore: cmp.Or(cmd.Limits.OOMScore, defaultOOMScore),
 		TmpBytes: cmp.Or(cmd.Limits.TmpBytes, defaultTmpBytes),
 	}
@@ -101,16 +101,18 @@ func within(p, dir string) bool { return p == dir || strings.HasPrefix(p, dir+"/
 
 // rlimits are the hard limits of l. RLIMIT_CORE is 1 and not 0: at 1 the kernel neither writes a file, which must hold a
 // page at least, nor runs the host's core_pattern program, which it does at 0 (fs/coredump.c).
-func rlimits(l Limits) []rlimit {
+func (s *Sandbox) rlimits(l Limits) []rlimit {
 	r := []rlimit{
 		{unix.RLIMIT_CORE, 1},
 		{unix.RLIMIT_NOFILE, cmp.Or(l.Files, defaultFiles)},
-		{unix.RLIMIT_NPROC, cmp.Or(l.Threads, defaultThreads)},
 		{unix.RLIMIT_MEMLOCK, 0},
 		{unix.RLIMIT_MSGQUEUE, 0},
 		{unix.RLIMIT_RTPRIO, 0},
 		{unix.RLIMIT_NICE, 0},
 		{unix.RLIMIT_SIGPENDING, 1024},
+	}
+	if s.threadsCounted {
+		r = append(r, rlimit{unix.RLIMIT_NPROC, cmp.Or(l.Threads, defaultThreads)})
 	}
 	if l.Data > 0 {
 		r = append(r, rlimit{unix.RLIMIT_DATA, l.Data})
@@ -119,4 +121,23 @@ func rlimits(l Limits) []rlimit {
 		r = append(r, rlimit{unix.RLIMIT_FSIZE, l.FileBytes})
 	}
 	return r
+}
+
+// countsThreads tells whether RLIMIT_NPROC counts a child's threads alone: where the child's user is its own, or the kernel
+// counts by user namespace, as Linux does from 5.14 on (user_namespaces(7)). Else it would count all that the node's user
+// runs.
+func countsThreads(insecure bool, uids *uidPool) bool {
+	if insecure {
+		return false
+	}
+	if uids.rng.Count > 0 {
+		return true
+	}
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return false
+	}
+	var major, minor int
+	_, err := fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &major, &minor)
+	return err == nil && (major > 5 || major == 5 && minor >= 14)
 }

@@ -63,7 +63,7 @@ func (s *Sandbox) Probe() []Layer {
 		}
 	}
 	return append(layers, c.emptyRoot(), c.capabilities(), c.status("no new privileges", "NoNewPrivs", "1", true),
-		c.status("seccomp", "Seccomp", "2", true), landlockLayer(), c.ownUID(), c.limits(), s.cgroupLayer())
+		c.status("seccomp", "Seccomp", "2", true), landlockLayer(), c.ownUID(), s.limitsLayer(c), s.cgroupLayer())
 }
 
 type layerName struct {
@@ -321,9 +321,9 @@ func (c *probed) ownUID() Layer {
 	return l
 }
 
-func (c *probed) limits() Layer {
+func (s *Sandbox) limitsLayer(c *probed) Layer {
 	l := Layer{Name: "resource limits", Held: true}
-	for _, r := range rlimits(Limits{}) {
+	for _, r := range s.rlimits(Limits{}) {
 		var got unix.Rlimit
 		if err := unix.Prlimit(c.proc.Pid(), r.Resource, nil, &got); err != nil || got.Max > r.Value {
 			l.Held = false

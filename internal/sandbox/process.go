@@ -39,7 +39,7 @@ func (e ExitState) String() string {
 func (s *Sandbox) newProcess(pid, pidfd int, lent grant, setup *os.File) (*Process, error) {
 	// Non-blocking, so that the runtime's poller and not a thread waits for it.
 	if err := unix.SetNonblock(pidfd, true); err != nil {
-		_ = unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0)
+		_ = unix.Kill(pid, unix.SIGKILL) // a kernel before 5.3 gives no pidfd
 		_, _ = unix.Wait4(pid, nil, 0, nil)
 		unix.Close(pidfd)
 		setup.Close()

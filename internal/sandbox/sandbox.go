@@ -43,16 +43,17 @@ var errInsecure = errors.New("switched off: the node runs insecurely")
 
 // Sandbox starts confined processes and sees that none is left behind.
 type Sandbox struct {
-	opts      Options
-	lg        *slog.Logger
-	forks     chan order
-	done      chan struct{} // closed when the forking goroutine has ended
-	null      *os.File
-	filter    []unix.SockFilter
-	uids      *uidPool
-	elf       elfCache
-	groups    *cgroups // nil where groupsErr says why
-	groupsErr error
+	opts           Options
+	lg             *slog.Logger
+	forks          chan order
+	done           chan struct{} // closed when the forking goroutine has ended
+	null           *os.File
+	filter         []unix.SockFilter
+	uids           *uidPool
+	threadsCounted bool
+	elf            elfCache
+	groups         *cgroups // nil where groupsErr says why
+	groupsErr      error
 
 	mu     sync.Mutex // guards what follows
 	closed bool
@@ -66,15 +67,20 @@ func New(opts Options) (*Sandbox, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open null device: %w", err)
 	}
+	uids, err := newUIDPool(opts.UIDs)
+	if err != nil {
+		return nil, errors.Join(err, null.Close())
+	}
 	s := &Sandbox{
-		opts:   opts,
-		lg:     cmp.Or(opts.Log, slog.New(slog.DiscardHandler)),
-		forks:  make(chan order),
-		done:   make(chan struct{}),
-		null:   null,
-		filter: filter(append(syscallRules(), legacyRules()...)),
-		uids:   newUIDPool(opts.UIDs),
-		procs:  map[*Process]struct{}{},
+		opts:           opts,
+		lg:             cmp.Or(opts.Log, slog.New(slog.DiscardHandler)),
+		forks:          make(chan order),
+		done:           make(chan struct{}),
+		null:           null,
+		filter:         filter(append(syscallRules(), legacyRules()...)),
+		uids:           uids,
+		threadsCounted: countsThreads(opts.Insecure, uids),
+		procs:          map[*Process]struct{}{},
 	}
 	if opts.Insecure {
 		s.groupsErr = errInsecure

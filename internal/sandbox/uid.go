@@ -27,22 +27,25 @@ type uidPool struct {
 	used map[int]struct{}
 }
 
-func newUIDPool(want UIDRange) *uidPool {
+// newUIDPool takes the range that was asked for, or one of the defaults, or none.
+func newUIDPool(want UIDRange) (*uidPool, error) {
 	p := &uidPool{used: map[int]struct{}{}}
-	if !maySetIDs() {
-		return p
-	}
 	ranges := []UIDRange{want}
 	if want.Count == 0 {
 		ranges = []UIDRange{ownRange, tinyRange}
 	}
-	for _, r := range ranges {
-		if mapped("/proc/self/uid_map", r) && mapped("/proc/self/gid_map", r) {
-			p.rng = r
-			break
+	if maySetIDs() {
+		for _, r := range ranges {
+			if mapped("/proc/self/uid_map", r) && mapped("/proc/self/gid_map", r) {
+				p.rng = r
+				return p, nil
+			}
 		}
 	}
-	return p
+	if want.Count > 0 {
+		return nil, fmt.Errorf("this process may not give out user ids %d to %d", want.First, want.First+want.Count-1)
+	}
+	return p, nil
 }
 
 // maySetIDs tells whether this process may map other ids than its own into a user namespace (user_namespaces(7)).
