@@ -19,12 +19,14 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/dispatch"
 	"atoll.dev/atoll/internal/egress"
 	"atoll.dev/atoll/internal/fault"
 	"atoll.dev/atoll/internal/hop"
+	"atoll.dev/atoll/internal/invocation"
 	"atoll.dev/atoll/internal/isolate"
 )
 
@@ -57,7 +59,7 @@ func (b *Border) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	service := r.Header.Get(isolate.HeaderService)
 	switch service {
 	case isolate.ServiceEgress:
-		b.egress(w, r)
+		b.egress(w, r, p)
 		return
 	case isolate.ServiceCache:
 		cache(w, r)
@@ -99,42 +101,65 @@ func (b *Border) bound(w http.ResponseWriter, r *http.Request, p *isolate.Proces
 		return fmt.Errorf("read binding: %w", err)
 	}
 	account := p.Spec.Ref.Account
-	switch bound.Type {
-	case "kv_namespace":
+	if bound.Type == "kv_namespace" {
 		b.KV(f.NamespaceID).ServeHTTP(w, r)
 		return nil
+	}
+	inv, ok := p.Invocations.Charge(takeTag(r.Header))
+	if !ok {
+		return errSubRequests
+	}
+	switch bound.Type {
 	case "service":
-		return b.call(w, r, dispatch.Call{Script: atoll.ScriptRef{Account: account, Name: atoll.ScriptName(f.Service)}, Entrypoint: f.Entrypoint})
+		return b.call(w, r, inv, dispatch.Call{Script: atoll.ScriptRef{Account: account, Name: atoll.ScriptName(f.Service)}, Entrypoint: f.Entrypoint})
 	case "dispatch_namespace":
-		name, err := dispatched(r)
+		t, err := dispatched(r)
 		if err != nil {
 			return err
 		}
-		return b.call(w, r, dispatch.Call{Script: atoll.ScriptRef{Account: account, Namespace: atoll.NamespaceName(f.Namespace), Name: name}})
+		return b.call(w, r, inv, dispatch.Call{
+			Script: atoll.ScriptRef{Account: account, Namespace: atoll.NamespaceName(f.Namespace), Name: t.name},
+			Limits: t.limits,
+		})
 	}
 	return fmt.Errorf("binding of type %s has no service", bound.Type)
 }
 
-// dispatched reads which user Worker a dispatch stub means; js/dispatch.js writes it.
-func dispatched(r *http.Request) (atoll.ScriptName, error) {
-	var target struct {
-		Name string `json:"name"`
+// target is what a dispatch stub asks for.
+type target struct {
+	name   atoll.ScriptName
+	limits invocation.Limits
+}
+
+// dispatched reads which user Worker a dispatch stub means, and its options; js/dispatch.js writes them.
+func dispatched(r *http.Request) (target, error) {
+	var t struct {
+		Name   string `json:"name"`
+		Limits struct {
+			CPUMs       float64 `json:"cpuMs"`
+			SubRequests float64 `json:"subRequests"`
+		} `json:"limits"`
 	}
 	b, err := base64.StdEncoding.DecodeString(r.Header.Get(isolate.HeaderDispatch))
 	if err == nil {
-		err = json.Unmarshal(b, &target)
+		err = json.Unmarshal(b, &t)
 	}
 	if err != nil {
-		return "", fmt.Errorf("read dispatch header: %w", err)
+		return target{}, &dispatch.Exception{Name: "TypeError", Message: "invalid options of a dispatch: " + err.Error()}
 	}
-	name, err := atoll.ParseScriptName(target.Name)
+	name, err := atoll.ParseScriptName(t.Name)
 	if err != nil {
-		return "", errNotFound // a name that no Worker can have
+		return target{}, errNotFound // a name that no Worker can have
 	}
-	return name, nil
+	return target{name, invocation.Limits{
+		CPU:         time.Duration(max(t.Limits.CPUMs, 0) * float64(time.Millisecond)),
+		SubRequests: int64(max(t.Limits.SubRequests, 0)),
+	}}, nil
 }
 
-func (b *Border) call(w http.ResponseWriter, r *http.Request, c dispatch.Call) error {
+// call carries a request of one Worker to another.
+func (b *Border) call(w http.ResponseWriter, r *http.Request, from *invocation.Invocation, c dispatch.Call) error {
+	c.Hops = from.Hops + 1
 	c.Request = hop.FromServer(r)
 	c.Proto = r.Header.Get(isolate.HeaderProto)
 	c.Cf = r.Header.Get(isolate.HeaderCf)
@@ -172,7 +197,15 @@ func throw(w http.ResponseWriter, e *dispatch.Exception) {
 	w.WriteHeader(http.StatusInternalServerError)
 }
 
-func (b *Border) egress(w http.ResponseWriter, r *http.Request) {
+// errSubRequests is thrown at the subrequest that is one too many:
+// https://developers.cloudflare.com/workers/platform/limits/#subrequests
+var errSubRequests = &dispatch.Exception{Name: "Error", Message: "Too many subrequests."}
+
+func (b *Border) egress(w http.ResponseWriter, r *http.Request, p *isolate.Process) {
+	if _, ok := p.Invocations.Charge(takeTag(r.Header)); !ok {
+		throw(w, errSubRequests)
+		return
+	}
 	if err := b.Egress(w, r, r.Header.Get(isolate.HeaderProto)); err != nil {
 		b.lg.Debug("subrequest failed", "host", r.Host, "err", err)
 		throw(w, &dispatch.Exception{Name: "Error", Message: egress.Reason(err)})
@@ -191,4 +224,33 @@ func cache(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("CF-Cache-Status", "MISS")
 		w.WriteHeader(http.StatusGatewayTimeout)
 	}
+}
+
+// protocolTag is the subprotocol that carries the tag of a WebSocket made by its constructor; js/prelude.js adds it.
+const protocolTag = "atoll-invocation."
+
+// takeTag removes the invocation's tag from a request's headers and returns it.
+func takeTag(h http.Header) string {
+	tag := h.Get(isolate.HeaderInvocation)
+	h.Del(isolate.HeaderInvocation)
+	const name = "Sec-Websocket-Protocol"
+	if !strings.Contains(strings.Join(h[name], ","), protocolTag) {
+		return tag
+	}
+	var rest []string
+	for _, v := range h[name] {
+		for p := range strings.SplitSeq(v, ",") {
+			p = strings.TrimSpace(p)
+			if t, ok := strings.CutPrefix(p, protocolTag); ok {
+				tag = t
+			} else {
+				rest = append(rest, p)
+			}
+		}
+	}
+	delete(h, name)
+	if len(rest) > 0 {
+		h[name] = []string{strings.Join(rest, ", ")}
+	}
+	return tag
 }

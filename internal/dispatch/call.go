@@ -12,6 +12,7 @@ import (
 
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/hop"
+	"atoll.dev/atoll/internal/invocation"
 	"atoll.dev/atoll/internal/isolate"
 )
 
@@ -19,20 +20,25 @@ import (
 type Call struct {
 	Script     atoll.ScriptRef
 	Request    *hop.Request
-	Proto      string // the URL's scheme: "http" or "https"
-	Cf         string // request.cf as JSON; seen by trusted Workers only
-	Entrypoint string // a named export; empty: the default one
+	Proto      string               // the URL's scheme: "http" or "https"
+	Cf         string               // request.cf as JSON; seen by trusted Workers only
+	Entrypoint string               // a named export; empty: the default one
+	Limits     invocation.Limits    // of this one call; the lowest of all that apply wins
+	Outbound   *invocation.Outbound // where its subrequests go; nil: out
+	Hops       int                  // how many Workers called one another before this call
 }
 
 // Reply is a script's response. Close must be called when it has been relayed.
 type Reply struct {
 	*hop.Response
-	process *isolate.Process
+	process    *isolate.Process
+	invocation *invocation.Invocation
 }
 
 // Close ends the exchange and lets go of the process.
 func (r *Reply) Close() {
 	r.Body.Close()
+	r.invocation.End()
 	r.process.Release()
 }
 
@@ -55,13 +61,22 @@ func (e *Exception) Pack() string {
 var (
 	// ErrNeverResponds is workerd's own failure of a request: the handler has nothing left to wait for.
 	ErrNeverResponds = &Exception{Name: "Error", Message: "The script will never generate a response."}
+	// ErrTooDeep ends a chain of Workers that call one another.
+	ErrTooDeep = &Exception{Name: "Error", Message: "Subrequest depth limit exceeded. This request recursed through Workers too many times."}
 	// ErrCrashed is the end of a request whose process died.
 	ErrCrashed = &Exception{Name: "Error", Message: "The Worker's process ended before it answered."}
 )
 
+// maxHops is how many Workers may call one another for one request:
+// https://developers.cloudflare.com/workers/platform/limits/#simultaneous-open-connections and the pages it links.
+const maxHops = 32
+
 // Do carries a call to a process of its script and returns the response. The error's chain has a fault of kind NotFound
 // for a missing script, and an *Exception for what went wrong in the Worker.
 func (d *Dispatcher) Do(ctx context.Context, c Call) (*Reply, error) {
+	if c.Hops > maxHops {
+		return nil, fmt.Errorf("call %s: %w", c.Script, ErrTooDeep)
+	}
 	for range 3 {
 		reply, err := d.try(ctx, c)
 		if !errors.Is(err, hop.ErrRefused) {
@@ -77,7 +92,8 @@ func (d *Dispatcher) try(ctx context.Context, c Call) (*Reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.Request = c.Request.With(isolate.HeaderProto, c.Proto)
+	inv := p.Invocations.Begin(invocation.Options{Limits: d.limits(p.Spec.Version, c.Limits), Outbound: c.Outbound, Hops: c.Hops})
+	c.Request = c.Request.With(isolate.HeaderProto, c.Proto).With(isolate.HeaderInvocation, inv.Tag)
 	if c.Cf != "" && p.Spec.Version.Trusted {
 		c.Request.Extra = append(c.Request.Extra, isolate.HeaderCf, c.Cf)
 	}
@@ -86,6 +102,7 @@ func (d *Dispatcher) try(ctx context.Context, c Call) (*Reply, error) {
 	}
 	res, err := p.Client.Do(ctx, c.Request)
 	if err != nil {
+		inv.End()
 		p.Release()
 		switch {
 		case ctx.Err() != nil:
@@ -100,7 +117,7 @@ func (d *Dispatcher) try(ctx context.Context, c Call) (*Reply, error) {
 		d.lg.Debug("exchange failed", "script", c.Script.String(), "isolate", p.ID, "err", err)
 		return nil, fmt.Errorf("call %s: %w: %w", c.Script, ErrCrashed, err)
 	}
-	reply := &Reply{res, p}
+	reply := &Reply{res, p, inv}
 	if e := failure(res); e != nil {
 		reply.Close()
 		return nil, fmt.Errorf("call %s: %w", c.Script, e)

@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"atoll.dev/atoll/internal/atoll"
+	"atoll.dev/atoll/internal/invocation"
 	"atoll.dev/atoll/internal/isolate"
 )
 
@@ -42,10 +43,11 @@ type Starter interface {
 
 // Options configure a Dispatcher; zero values mean the defaults.
 type Options struct {
-	IdleAfter   time.Duration // stop a process that has been idle for so long; 5 minutes
-	MaxPerCores int           // processes a script, at the most; the number of cores
-	MinMemory   float64       // stop idle processes while less than this part of memory is available; 0.1
-	StartupCPU  time.Duration // CPU time a Worker may use to load, over what an empty one uses; 1 s
+	IdleAfter   time.Duration     // stop a process that has been idle for so long; 5 minutes
+	MaxPerCores int               // processes a script, at the most; the number of cores
+	MinMemory   float64           // stop idle processes while less than this part of memory is available; 0.1
+	StartupCPU  time.Duration     // CPU time a Worker may use to load, over what an empty one uses; 1 s
+	Limits      invocation.Limits // of an invocation whose script sets none; 30 s of CPU time and 10,000 subrequests
 }
 
 // Dispatcher owns the isolate processes of a node.
@@ -71,6 +73,12 @@ func New(lg *slog.Logger, source Source, start Starter, load func(hash string) (
 	}
 	if opts.MinMemory == 0 {
 		opts.MinMemory = 0.1
+	}
+	if opts.Limits.CPU == 0 {
+		opts.Limits.CPU = 30 * time.Second
+	}
+	if opts.Limits.SubRequests == 0 {
+		opts.Limits.SubRequests = 10_000
 	}
 	if opts.StartupCPU == 0 {
 		opts.StartupCPU = time.Second

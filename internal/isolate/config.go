@@ -24,12 +24,18 @@ type Spec struct {
 
 // The names of our modules in a Worker's own registry. A user module of the same name would be refused by workerd.
 const (
+	wrapperModule        = workerd.Wrapper
 	preludeModule        = "atoll-prelude.js"
-	wrapperModule        = "atoll-wrapper.js"
+	errorsModule         = "atoll-errors.js"
 	serviceWorkerModule  = "atoll-serviceworker.js"
 	serviceWorkerMain    = "atoll-main.js"
 	serviceWorkerGlobals = "atoll-globals.js"
-	dispatchModule       = "atoll:dispatch"
+)
+
+// The modules that make bindings. They are internal to an extension: user code cannot import them.
+const (
+	dispatchModule = "atoll:dispatch"
+	serviceModule  = "atoll:service"
 )
 
 var (
@@ -41,8 +47,14 @@ var (
 	wrapperSource string
 	//go:embed js/serviceworker.js
 	serviceWorkerSource []byte
+	//go:embed js/invocation.js
+	invocationSource []byte
+	//go:embed js/errors.js
+	errorsSource []byte
 	//go:embed js/dispatch.js
 	dispatchSource []byte
+	//go:embed js/service.js
+	serviceSource []byte
 )
 
 // The headers by which a process and the node understand each other; see docs/invocation.md. Package hop removes them
@@ -85,7 +97,6 @@ func configure(spec Spec, bin workerd.Binary, v8Flags []string, outDir string) (
 	}
 	outward := func(name string) workerd.Service { return outwardService(name, "unix:"+outDir+"/sock") }
 	services := []workerd.Service{outward(ServiceEgress), outward(ServiceCache), {Name: "internet", Kind: outward(ServiceEgress).Kind}}
-	wrapped := false
 	for i, b := range v.Bindings {
 		service := ServiceBinding + strconv.Itoa(i)
 		value, needs, err := bindingValue(spec, b, service)
@@ -98,7 +109,6 @@ func configure(spec Spec, bin workerd.Binary, v8Flags []string, outDir string) (
 		if needs {
 			services = append(services, outward(service))
 		}
-		wrapped = wrapped || b.Type == "dispatch_namespace"
 		w.Bindings = append(w.Bindings, workerd.Binding{Name: b.Name, Value: value})
 	}
 	socket := workerd.HTTPOptions{ForwardedProtoHeader: HeaderProto}
@@ -108,9 +118,12 @@ func configure(spec Spec, bin workerd.Binary, v8Flags []string, outDir string) (
 		Services: append([]workerd.Service{{Name: "main", Kind: w}}, services...),
 		Sockets:  []workerd.Socket{{Name: "http", Address: "*:0", HTTP: socket, Service: workerd.Designator{Name: "main"}}},
 		V8Flags:  v8Flags,
-	}
-	if wrapped {
-		cfg.Extensions = []workerd.Extension{{Modules: []workerd.ExtensionModule{{Name: dispatchModule, Internal: true, Source: dispatchSource}}}}
+		Extensions: []workerd.Extension{{Modules: []workerd.ExtensionModule{
+			{Name: "atoll:invocation", Internal: true, Source: invocationSource},
+			{Name: "atoll:errors", Internal: true, Source: errorsSource},
+			{Name: dispatchModule, Internal: true, Source: dispatchSource},
+			{Name: serviceModule, Internal: true, Source: serviceSource},
+		}}},
 	}
 	message, err := workerd.Encode(cfg)
 	if err != nil {
@@ -180,11 +193,16 @@ func bindingValue(spec Spec, b atoll.Binding, service string) (v workerd.Binding
 	case "kv_namespace":
 		return workerd.KVNamespace{Name: service}, true, nil
 	case "service":
-		return workerd.Fetcher{Name: service}, true, nil
+		return wrapped(serviceModule, service), true, nil
 	case "dispatch_namespace":
-		return workerd.Wrapped{Module: dispatchModule, Inner: []workerd.Binding{{Name: "fetcher", Value: workerd.Fetcher{Name: service}}}}, true, nil
+		return wrapped(dispatchModule, service), true, nil
 	}
 	return nil, false, fault.Newf(fault.Invalid, 10021, "binding %s of type %s is not supported", b.Name, b.Type)
+}
+
+// wrapped is a binding that a module of the extension makes of a fetcher.
+func wrapped(module, service string) workerd.BindingValue {
+	return workerd.Wrapped{Module: module, Inner: []workerd.Binding{{Name: "fetcher", Value: workerd.Fetcher{Name: service}}}}
 }
 
 func loadPart(spec Spec, part string) ([]byte, error) {
@@ -200,11 +218,11 @@ func loadPart(spec Spec, part string) ([]byte, error) {
 func loadModules(spec Spec) ([]workerd.Module, error) {
 	v := spec.Version
 	main := v.MainModule
-	prelude := preludeSource
+	prelude := strings.Replace(preludeSource, `"@ERRORS@"`, quote("./"+errorsModule), 1)
 	if !v.Trusted {
 		prelude += untrustedSource
 	}
-	modules := []workerd.Module{{}, {Name: preludeModule, Body: []byte(prelude)}}
+	modules := []workerd.Module{{}, {Name: preludeModule, Body: []byte(prelude)}, {Name: errorsModule, Body: errorsSource}}
 	if main == "" {
 		main = serviceWorkerMain
 		own, err := serviceWorkerModules(v)

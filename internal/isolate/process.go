@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"atoll.dev/atoll/internal/hop"
+	"atoll.dev/atoll/internal/invocation"
 	"atoll.dev/atoll/internal/sandbox"
 )
 
@@ -33,6 +34,8 @@ type Process struct {
 	ID     string
 	Spec   Spec
 	Client *hop.Client
+
+	Invocations invocation.Registry // the events it is handling
 
 	*spare
 	killed atomic.Bool

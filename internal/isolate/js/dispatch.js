@@ -1,15 +1,8 @@
 // The dispatch namespace binding: env.DISPATCHER.get(name, args, options). It sends each request with its options to the
 // node's dispatcher and throws what the dispatcher refuses with.
 // https://developers.cloudflare.com/cloudflare-for-platforms/workers-for-platforms/configuration/dynamic-dispatch/
-const errors = { __proto__: null, EvalError, RangeError, ReferenceError, SyntaxError, TypeError, URIError };
-
-function thrown(value) {
-  const bytes = Uint8Array.from(atob(value), (c) => c.charCodeAt(0));
-  const { name, message } = JSON.parse(new TextDecoder().decode(bytes));
-  const e = new (errors[name] ?? Error)(message);
-  if (name && e.name !== name) e.name = name;
-  return e;
-}
+import { tag } from "atoll:invocation";
+import { thrown } from "atoll:errors";
 
 function pack(value) {
   let s = "";
@@ -31,6 +24,7 @@ class Stub {
   async fetch(input, init) {
     const request = new Request(input, init);
     request.headers.set("atoll-dispatch", this.#target);
+    request.headers.set("atoll-invocation", tag() ?? "");
     const response = await this.#fetcher.fetch(request);
     const error = response.headers.get("atoll-error");
     if (error !== null) throw thrown(error);

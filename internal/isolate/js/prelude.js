@@ -1,13 +1,21 @@
 // Runs before the user's code: takes the built-ins the wrapper relies on before anyone can change them, and puts the
 // tagging fetch in the place of workerd's own. See docs/invocation.md.
 import { AsyncLocalStorage } from "node:async_hooks";
+import { thrown, unpack } from "@ERRORS@";
+
+export { unpack };
 
 const { apply, construct } = Reflect;
-const uncurry = (f) => (self, ...args) => apply(f, self, args);
-
 const invocation = new AsyncLocalStorage();
-const getTag = uncurry(invocation.getStore).bind(undefined, invocation);
-export const run = uncurry(invocation.run).bind(undefined, invocation);
+const { run: enter, getStore } = AsyncLocalStorage.prototype;
+const tag = () => apply(getStore, invocation, []);
+export const run = (tag, f) => apply(enter, invocation, [tag, f]);
+
+const handOver = Symbol.for("atoll.invocation");
+globalThis[handOver]?.(tag);
+delete globalThis[handOver];
+
+const uncurry = (f) => (self, ...args) => apply(f, self, args);
 
 export const Request = globalThis.Request;
 export const Response = globalThis.Response;
@@ -27,13 +35,10 @@ export const requestHeaders = getter(Request, "headers");
 export const responseHeaders = getter(Response, "headers");
 export const responseStatus = getter(Response, "status");
 export const responseBody = getter(Response, "body");
-export const parse = JSON.parse;
 export const stringify = JSON.stringify;
 const encode = uncurry(TextEncoder.prototype.encode).bind(undefined, new TextEncoder());
-const decode = uncurry(TextDecoder.prototype.decode).bind(undefined, new TextDecoder());
-const { btoa, atob, Uint8Array, String, Object: ObjectType } = globalThis;
-const fromCharCode = String.fromCharCode;
-const charCodeAt = uncurry(String.prototype.charCodeAt);
+const { btoa, String, Object: ObjectType } = globalThis;
+const { fromCharCode } = String;
 export const slice = uncurry(String.prototype.slice);
 export const hasInstance = uncurry(Function.prototype[Symbol.hasInstance]);
 
@@ -43,24 +48,6 @@ export function pack(value) {
   let s = "";
   for (let i = 0; i < bytes.length; i++) s += fromCharCode(bytes[i]);
   return btoa(s);
-}
-
-export function unpack(value) {
-  const s = atob(value);
-  const bytes = new Uint8Array(s.length);
-  for (let i = 0; i < s.length; i++) bytes[i] = charCodeAt(s, i);
-  return parse(decode(bytes));
-}
-
-const errors = { __proto__: null, EvalError, RangeError, ReferenceError, SyntaxError, TypeError, URIError };
-
-// thrown makes the exception that the node put into a response's header.
-export function thrown(value) {
-  const { name, message } = unpack(value);
-  const type = errors[name];
-  const e = type ? new type(message) : new Error(message);
-  if (!type && name && name !== "Error") ObjectType.defineProperty(e, "name", { value: name, configurable: true, writable: true });
-  return e;
 }
 
 // describe is what the node learns of an exception. User code may throw anything, and anything may be a trap.
@@ -83,10 +70,7 @@ const nativeFetch = proto.fetch ?? global.fetch;
 
 async function fetch(input, init = undefined) {
   const request = construct(Request, init === undefined ? [input] : [input, init]);
-  const tag = getTag();
-  const headers = requestHeaders(request);
-  if (tag !== undefined) headersSet(headers, "atoll-invocation", tag);
-  else headersDelete(headers, "atoll-invocation");
+  headersSet(requestHeaders(request), "atoll-invocation", tag() ?? "");
   const response = await apply(nativeFetch, global, [request]);
   const error = headersGet(responseHeaders(response), "atoll-error");
   if (error !== null) throw thrown(error);
@@ -97,3 +81,18 @@ for (const holder of [proto, global]) {
   const d = ObjectType.getOwnPropertyDescriptor(holder, "fetch");
   if (d !== undefined) ObjectType.defineProperty(holder, "fetch", { ...d, value: fetch });
 }
+
+// A WebSocket made by its constructor sends no headers of ours, so its tag travels as one more subprotocol, which the
+// node takes away.
+const NativeWebSocket = global.WebSocket;
+const isArray = Array.isArray;
+const WebSocketProxy = new Proxy(NativeWebSocket, {
+  construct(target, [url, protocols], newTarget) {
+    const list = protocols === undefined ? [] : isArray(protocols) ? [...protocols] : [protocols];
+    const mine = tag();
+    if (mine !== undefined) list.push(`atoll-invocation.${mine}`);
+    return construct(target, list.length > 0 ? [url, list] : [url], newTarget === WebSocketProxy ? target : newTarget);
+  },
+});
+ObjectType.defineProperty(NativeWebSocket.prototype, "constructor", { value: WebSocketProxy, configurable: true, writable: true });
+ObjectType.defineProperty(global, "WebSocket", { value: WebSocketProxy, configurable: true, writable: true, enumerable: false });

@@ -93,7 +93,7 @@ async function serve(request, env, ctx) {
   headersDelete(headers, "atoll-invocation");
   headersDelete(headers, "atoll-entrypoint");
   try {
-    return await run(tag ?? undefined, event === null
+    return await run(tag, event === null
       ? () => handleFetch(own, entrypoint, env, ctx)
       : () => handleEvent(unpack(event), entrypoint, env, ctx));
   } catch (e) {

@@ -1,0 +1,174 @@
+// Package invocation knows which events an isolate process is handling, so that what its code sends out is charged to the
+// event that caused it.
+//
+// The dispatcher begins an [Invocation] for each event and sends its tag along. Our wrapper inside the process keeps the
+// tag in an AsyncLocalStorage and puts it on what the code sends out; the border looks it up among the invocations of the
+// process that the request came from. docs/invocation.md is the whole story.
+//
+// # Invariants
+//
+// A tag means something in one process only: no script can name another script's invocation. A request without a valid tag
+// is charged to the live invocation with the least left, so leaving the tag out never pays. An invocation is remembered
+// for as long as its waitUntil work may last, and no longer.
+//
+// # Concurrency
+//
+// A Registry and its Invocations may be used concurrently.
+package invocation
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"sync"
+	"time"
+
+	"atoll.dev/atoll/internal/atoll"
+)
+
+// Limits bound one invocation. Zero fields are not bounded here.
+type Limits struct {
+	CPU         time.Duration
+	SubRequests int64
+}
+
+// Lowest returns the lower of each limit.
+func (l Limits) Lowest(m Limits) Limits {
+	return Limits{CPU: lowest(l.CPU, m.CPU), SubRequests: lowest(l.SubRequests, m.SubRequests)}
+}
+
+func lowest[T int64 | time.Duration](a, b T) T {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
+}
+
+// Outbound is the Worker that an invocation's subrequests go to, with the parameters of this one dispatch.
+type Outbound struct {
+	Worker     atoll.ScriptRef
+	Entrypoint string
+	Params     map[string]json.RawMessage // by declared name
+}
+
+// Options are what an invocation begins with.
+type Options struct {
+	Limits   Limits
+	Outbound *Outbound // nil: subrequests go to the internet
+	Hops     int       // how many Workers called one another before this one
+}
+
+// Invocation is one event handled by one Worker.
+type Invocation struct {
+	Tag string
+	Options
+	registry *Registry
+
+	// Guarded by the registry's lock.
+	used  int64     // subrequests
+	ended time.Time // zero: its response has not ended
+}
+
+// linger is how long an invocation's waitUntil work may go on after its response.
+const linger = 30 * time.Second
+
+// Registry holds the invocations of one process.
+type Registry struct {
+	mu   sync.Mutex
+	live map[string]*Invocation
+	done []*Invocation // ended, in the order of their ends
+}
+
+// Begin registers a new invocation.
+func (r *Registry) Begin(o Options) *Invocation {
+	var b [12]byte
+	rand.Read(b[:]) // never fails, see crypto/rand
+	inv := &Invocation{Tag: hex.EncodeToString(b[:]), Options: o, registry: r}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sweepLocked(time.Now())
+	if r.live == nil {
+		r.live = map[string]*Invocation{}
+	}
+	r.live[inv.Tag] = inv
+	return inv
+}
+
+// End says that the invocation's response has ended; only its waitUntil work may still go on.
+func (inv *Invocation) End() { inv.registry.end(inv, time.Now()) }
+
+func (r *Registry) end(inv *Invocation, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if inv.ended.IsZero() {
+		inv.ended = now
+		r.done = append(r.done, inv)
+	}
+	r.sweepLocked(now)
+}
+
+// sweepLocked forgets the invocations whose waitUntil time has passed.
+func (r *Registry) sweepLocked(now time.Time) {
+	n := 0
+	for n < len(r.done) && now.Sub(r.done[n].ended) > linger {
+		delete(r.live, r.done[n].Tag)
+		n++
+	}
+	r.done = r.done[n:]
+}
+
+// Lookup returns the invocation of a tag, or nil.
+func (r *Registry) Lookup(tag string) *Invocation {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.live[tag]
+}
+
+// Only returns the process's single invocation, or nil where there are none or several.
+func (r *Registry) Only() *Invocation {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sweepLocked(time.Now())
+	if len(r.live) != 1 {
+		return nil
+	}
+	for _, inv := range r.live {
+		return inv
+	}
+	return nil
+}
+
+// Charge counts one subrequest of the invocation with the given tag and returns that invocation. Where the tag is missing
+// or unknown, the live invocation with the least left pays. ok is false when nothing is left, or nobody is there to pay.
+func (r *Registry) Charge(tag string) (inv *Invocation, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sweepLocked(time.Now())
+	inv = r.live[tag]
+	if inv == nil {
+		for _, i := range r.live {
+			if inv == nil || i.leftLocked() < inv.leftLocked() {
+				inv = i
+			}
+		}
+	}
+	if inv == nil || inv.leftLocked() <= 0 {
+		return inv, false
+	}
+	inv.used++
+	return inv, true
+}
+
+func (inv *Invocation) leftLocked() int64 {
+	if inv.Limits.SubRequests == 0 {
+		return 1 << 62
+	}
+	return inv.Limits.SubRequests - inv.used
+}
+
+// SubRequests returns how many subrequests have been charged.
+func (inv *Invocation) SubRequests() int64 {
+	inv.registry.mu.Lock()
+	defer inv.registry.mu.Unlock()
+	return inv.used
+}
