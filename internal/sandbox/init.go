@@ -28,6 +28,10 @@ func Main() {
 	// What follows is per thread (credentials, parent death signal, seccomp, Landlock), and the thread that executes the
 	// program is the one that lives on.
 	runtime.LockOSThread()
+	if os.Args[1] == forkerArg {
+		serveForks(3)
+		os.Exit(0)
+	}
 	fd, err := strconv.Atoi(os.Args[1])
 	if err != nil {
 		os.Exit(setupFailed)

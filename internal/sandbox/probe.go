@@ -7,7 +7,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -122,19 +121,14 @@ func (s *Sandbox) diagnose(err error) []Layer {
 
 // tryNamespace forks a child that ends at once.
 func (s *Sandbox) tryNamespace(flag uintptr) error {
-	pidfd := -1
-	sys := attributes(plan{}, grant{uid: -1}, &pidfd)
-	sys.Cloneflags = unix.CLONE_NEWUSER | flag
+	o := newOrder(plan{}, grant{uid: -1})
+	o.Argv, o.Namespaces = []string{argv0, "none"}, unix.CLONE_NEWUSER|flag
 	null := s.null.Fd()
-	reply := make(chan forked, 1)
-	s.forks <- order{[]string{argv0, "none"}, &syscall.ProcAttr{Dir: "/", Files: []uintptr{null, null, null}, Sys: sys}, reply}
-	got := <-reply
-	if got.err != nil {
-		return forkError(got.err)
+	pid, err := s.order(o, []uintptr{null, null, null})
+	if err != nil {
+		return forkError(err)
 	}
-	unix.Close(pidfd)
-	_, err := unix.Wait4(got.pid, nil, 0, nil)
-	return err
+	return retry(func() error { _, err := unix.Wait4(pid, nil, 0, nil); return err })
 }
 
 // fixNamespaces names the switch that keeps user namespaces from an ordinary user, which differs by distribution.

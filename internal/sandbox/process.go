@@ -36,12 +36,13 @@ func (e ExitState) String() string {
 	return fmt.Sprintf("exit status %d", e.Code)
 }
 
-func (s *Sandbox) newProcess(pid, pidfd int, lent grant, setup *os.File) (*Process, error) {
-	// Non-blocking, so that the runtime's poller and not a thread waits for it.
-	if err := unix.SetNonblock(pidfd, true); err != nil {
-		_ = unix.Kill(pid, unix.SIGKILL) // a kernel before 5.3 gives no pidfd
+func (s *Sandbox) newProcess(pid int, lent grant, setup *os.File) (*Process, error) {
+	// Nobody but newProcess waits for the child, so the pid is still its own. Non-blocking, so that the runtime's poller
+	// and not a thread waits for its end.
+	pidfd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
+	if err != nil {
+		_ = unix.Kill(pid, unix.SIGKILL)
 		_, _ = unix.Wait4(pid, nil, 0, nil)
-		unix.Close(pidfd)
 		setup.Close()
 		return nil, fmt.Errorf("watch process: %w", err)
 	}

@@ -20,7 +20,6 @@ import (
 	"os"
 	"runtime"
 	"sync"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -45,7 +44,7 @@ var errInsecure = errors.New("switched off: the node runs insecurely")
 type Sandbox struct {
 	opts           Options
 	lg             *slog.Logger
-	forks          chan order
+	forks          chan request
 	done           chan struct{} // closed when the forking goroutine has ended
 	null           *os.File
 	filter         []unix.SockFilter
@@ -74,7 +73,7 @@ func New(opts Options) (*Sandbox, error) {
 	s := &Sandbox{
 		opts:           opts,
 		lg:             cmp.Or(opts.Log, slog.New(slog.DiscardHandler)),
-		forks:          make(chan order),
+		forks:          make(chan request),
 		done:           make(chan struct{}),
 		null:           null,
 		filter:         filter(append(syscallRules(), legacyRules()...)),
@@ -142,11 +141,11 @@ func (s *Sandbox) forget(p *Process) {
 	s.idle.Done()
 }
 
-// order is one request to the forking goroutine.
-type order struct {
-	argv  []string
-	attr  *syscall.ProcAttr
-	reply chan forked
+// request is an order on its way to the forking goroutine.
+type request struct {
+	order order
+	files []uintptr
+	reply chan<- forked
 }
 
 type forked struct {
@@ -154,13 +153,37 @@ type forked struct {
 	err error
 }
 
-// forkAll forks for every Start, on one thread that lives as long as the Sandbox: the parent death signal of a child is
-// sent when the thread that forked it ends, which for Go's ordinary threads may be any time.
+// order has a child forked.
+func (s *Sandbox) order(o order, files []uintptr) (int, error) {
+	reply := make(chan forked, 1)
+	s.forks <- request{o, files, reply}
+	got := <-reply
+	return got.pid, got.err
+}
+
+// forkAll has every child forked, on one thread that lives as long as the Sandbox: the parent death signal of a child is
+// sent when the thread that counts as its parent ends, which for Go's ordinary threads may be any time.
 func (s *Sandbox) forkAll() {
 	runtime.LockOSThread() // never unlocked: the thread ends with this goroutine
 	defer close(s.done)
-	for f := range s.forks {
-		pid, err := syscall.ForkExec("/proc/self/exe", f.argv, f.attr)
-		f.reply <- forked{pid, err}
+	var f *forker
+	for r := range s.forks {
+		var got forked
+		for range 2 { // once more if the forker has been killed
+			if f == nil {
+				if f, got.err = startForker(s.null); got.err != nil {
+					break
+				}
+			}
+			if got.pid, got.err = f.fork(r.order, r.files); !errors.Is(got.err, errForkerLost) {
+				break
+			}
+			f.close()
+			f = nil
+		}
+		r.reply <- got
+	}
+	if f != nil {
+		f.close()
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -211,4 +212,47 @@ func TestClose(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestForkerIsReplaced kills the forker: the next start must have another.
+func TestForkerIsReplaced(t *testing.T) {
+	s := newSandbox(t, Options{})
+	for range 2 {
+		p, err := s.Start(Command{Path: "/bin/true"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := p.ExitState(); got.Code != 0 {
+			t.Errorf("ended by %v", got)
+		}
+		forker := findForker(t)
+		if err := unix.Kill(forker, unix.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func findForker(t *testing.T) int {
+	t.Helper()
+	procs, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, stat := range procs {
+		args, err := os.ReadFile(filepath.Join(filepath.Dir(stat), "cmdline"))
+		if err != nil || string(args) != argv0+"\x00"+forkerArg+"\x00" {
+			continue
+		}
+		b, err := os.ReadFile(stat)
+		var pid, ppid int
+		var name, state string
+		if err == nil {
+			_, err = fmt.Sscan(string(b), &pid, &name, &state, &ppid)
+		}
+		if err == nil && ppid == os.Getpid() {
+			return pid
+		}
+	}
+	t.Fatal("there is no forker")
+	return 0
 }

@@ -156,21 +156,26 @@ func (s *Sandbox) fork(cmd Command, pl plan, g grant) (*Process, error) {
 
 	files := []*os.File{s.orNull(cmd.Stdin), s.orNull(cmd.Stdout), s.orNull(cmd.Stderr)}
 	files = append(append(files, cmd.Files...), plan, theirs)
-	fds := make([]uintptr, len(files))
+	if len(files) >= maxFiles {
+		status.Close()
+		return nil, fmt.Errorf("%d files are more than can be passed", len(files))
+	}
+	fds := make([]uintptr, len(files), len(files)+1)
 	for i, f := range files {
 		fds[i] = f.Fd()
 	}
-	pidfd := -1
-	attr := &syscall.ProcAttr{Dir: "/", Files: fds, Sys: attributes(pl, g, &pidfd)}
-	f := order{argv: []string{argv0, strconv.Itoa(3 + len(cmd.Files))}, attr: attr, reply: make(chan forked, 1)}
-	s.forks <- f
-	got := <-f.reply
-	runtime.KeepAlive(files)
-	if got.err != nil {
-		status.Close()
-		return nil, forkError(got.err)
+	o := newOrder(pl, g)
+	o.Argv = []string{argv0, strconv.Itoa(3 + len(cmd.Files))}
+	if o.Cgroup {
+		fds = append(fds, g.group.fd.Fd())
 	}
-	return s.newProcess(got.pid, pidfd, g, status)
+	pid, err := s.order(o, fds)
+	runtime.KeepAlive(files)
+	if err != nil {
+		status.Close()
+		return nil, forkError(err)
+	}
+	return s.newProcess(pid, g, status)
 }
 
 func (s *Sandbox) orNull(f *os.File) *os.File {
@@ -184,29 +189,15 @@ func (s *Sandbox) orNull(f *os.File) *os.File {
 const namespaces = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS |
 	unix.CLONE_NEWNET
 
-// setupCaps are what the set-up needs in the child's own user namespace. They are ambient, since with a user id of its
-// own the child executes the set-up as a user its namespace has no name for, who would lose them (capabilities(7)).
-var setupCaps = []uintptr{unix.CAP_SETGID, unix.CAP_SETUID, unix.CAP_SETPCAP, unix.CAP_SYS_ADMIN,
-	unix.CAP_SYS_RESOURCE}
-
-func attributes(pl plan, g grant, pidfd *int) *syscall.SysProcAttr {
-	a := &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL, PidFD: pidfd}
-	if g.group != nil {
-		a.UseCgroupFD, a.CgroupFD = true, int(g.group.fd.Fd())
+func newOrder(pl plan, g grant) order {
+	o := order{UID: g.uid, GID: g.uid, Setgroups: pl.OwnUID, Cgroup: g.group != nil}
+	if g.uid < 0 {
+		o.UID, o.GID = os.Geteuid(), os.Getegid()
 	}
-	if pl.Plain {
-		return a
+	if !pl.Plain {
+		o.Namespaces = namespaces
 	}
-	uid, gid := g.uid, g.uid
-	if uid < 0 {
-		uid, gid = os.Geteuid(), os.Getegid()
-	}
-	a.Cloneflags = namespaces
-	a.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: uid, Size: 1}}
-	a.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: gid, Size: 1}}
-	a.GidMappingsEnableSetgroups = pl.OwnUID
-	a.AmbientCaps = setupCaps
-	return a
+	return o
 }
 
 // forkError explains the refusals an operator can do something about.
