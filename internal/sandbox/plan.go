@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -75,7 +74,10 @@ func (s *Sandbox) plan(cmd Command) (plan, error) {
 	}
 	pl.Mounts = append(pl.Mounts, mount{Host: cmd.Path, Guest: pl.Path, Exec: true, Run: true})
 	pl.Mounts = append(pl.Mounts, libs...)
-	pl.Filter = unsafe.Slice((*byte)(unsafe.Pointer(&s.filter[0])), len(s.filter)*int(unsafe.Sizeof(s.filter[0])))
+	pl.Filter = filterBytes(s.filter)
+	if cmd.NoNewCode {
+		pl.Filter = filterBytes(s.frozen)
+	}
 	// There is no /proc, but workerd looks there for its own file, and says so at each start if it finds none.
 	pl.Links = map[string]string{"/proc/self/exe": pl.Path}
 	for _, d := range devices {

@@ -47,7 +47,7 @@ type Sandbox struct {
 	forks          chan request
 	done           chan struct{} // closed when the forking goroutine has ended
 	null           *os.File
-	filter         []unix.SockFilter
+	filter, frozen []unix.SockFilter // of system calls; the latter for a Command with NoNewCode
 	uids           *uidPool
 	threadsCounted bool
 	elf            elfCache
@@ -76,7 +76,8 @@ func New(opts Options) (*Sandbox, error) {
 		forks:          make(chan request),
 		done:           make(chan struct{}),
 		null:           null,
-		filter:         filter(append(syscallRules(), legacyRules()...)),
+		filter:         filter(allRules(false)),
+		frozen:         filter(allRules(true)),
 		uids:           uids,
 		threadsCounted: countsThreads(opts.Insecure, uids),
 		procs:          map[*Process]struct{}{},

@@ -111,3 +111,8 @@ func sealSyscalls(f []byte) error {
 	}
 	return nil
 }
+
+// filterBytes is f as sealSyscalls takes it.
+func filterBytes(f []unix.SockFilter) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(&f[0])), len(f)*unix.SizeofSockFilter)
+}

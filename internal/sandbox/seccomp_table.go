@@ -1,6 +1,10 @@
 package sandbox
 
-import "golang.org/x/sys/unix"
+import (
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
 
 // namespaceFlags are those of clone(2) that make a namespace.
 const namespaceFlags = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS |
@@ -200,4 +204,30 @@ func syscallRules() []rule {
 		allowIf("prctl", unix.SYS_PRCTL, unix.EINVAL, is(0, unix.PR_SET_VMA, unix.PR_SET_NAME, unix.PR_GET_NAME,
 			unix.PR_GET_DUMPABLE, unix.PR_GET_NO_NEW_PRIVS, unix.PR_GET_SECCOMP, unix.PR_CAPBSET_READ)...),
 	}
+}
+
+// frozenRules take the place of those of the same name for a program that may not make code: what can be executed are the
+// files that the root holds, and nothing that the program wrote.
+func frozenRules() []rule {
+	const exec, write = unix.PROT_EXEC, unix.PROT_EXEC | unix.PROT_WRITE
+	return []rule{
+		allowIf("mmap", unix.SYS_MMAP, unix.EACCES,
+			[]test{{arg: 2, mask: exec}},
+			[]test{{arg: 2, mask: write, value: exec}, {arg: 3, mask: unix.MAP_ANONYMOUS}}),
+		allowIf("mprotect", unix.SYS_MPROTECT, unix.EACCES, []test{{arg: 2, mask: exec}}),
+		allowIf("pkey_mprotect", unix.SYS_PKEY_MPROTECT, unix.EACCES, []test{{arg: 2, mask: exec}}),
+	}
+}
+
+// allRules are the rules of this architecture.
+func allRules(frozen bool) []rule {
+	rules := append(syscallRules(), legacyRules()...)
+	if !frozen {
+		return rules
+	}
+	for _, f := range frozenRules() {
+		i := slices.IndexFunc(rules, func(r rule) bool { return r.name == f.name })
+		rules[i] = f
+	}
+	return rules
 }

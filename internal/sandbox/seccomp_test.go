@@ -19,7 +19,7 @@ var update = flag.Bool("update", false, "rewrite the list of system calls in tes
 // TestSyscallList holds what a program may ask of the kernel: a change to it is a decision, to be seen in review.
 func TestSyscallList(t *testing.T) {
 	var b strings.Builder
-	for _, r := range append(syscallRules(), legacyRules()...) {
+	for _, r := range allRules(false) {
 		fmt.Fprintf(&b, "%s", r.name)
 		switch {
 		case r.errno != 0 && r.when == nil:
@@ -48,7 +48,7 @@ func TestSyscallList(t *testing.T) {
 
 func TestSyscallRules(t *testing.T) {
 	seen := map[uint32]string{}
-	for _, r := range append(syscallRules(), legacyRules()...) {
+	for _, r := range allRules(true) {
 		if other, ok := seen[r.number]; ok {
 			t.Errorf("%s and %s have one number", r.name, other)
 		}
@@ -57,7 +57,7 @@ func TestSyscallRules(t *testing.T) {
 			t.Errorf("%s takes %d instructions, more than can be jumped over", r.name, n)
 		}
 	}
-	if n := len(filter(append(syscallRules(), legacyRules()...))); n > unix.BPF_MAXINSNS {
+	if n := len(filter(allRules(true))); n > unix.BPF_MAXINSNS {
 		t.Errorf("%d instructions", n)
 	}
 }
@@ -100,7 +100,7 @@ func TestFilter(t *testing.T) {
 		dies = unix.SECCOMP_RET_KILL_PROCESS
 	)
 	no := func(e unix.Errno) uint32 { return unix.SECCOMP_RET_ERRNO | uint32(e) }
-	f := filter(append(syscallRules(), legacyRules()...))
+	f := filter(allRules(false))
 	const thread = unix.CLONE_VM | unix.CLONE_FS | unix.CLONE_FILES | unix.CLONE_SIGHAND | unix.CLONE_THREAD | unix.CLONE_SETTLS
 	for _, c := range []struct {
 		name string
@@ -165,6 +165,32 @@ func TestAlternatives(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if got := run(t, f, auditArch, 1, c.args...); got != c.want {
+				t.Errorf("got %#x, want %#x", got, c.want)
+			}
+		})
+	}
+}
+
+func TestFilterWithoutNewCode(t *testing.T) {
+	f := filter(allRules(true))
+	const no = unix.SECCOMP_RET_ERRNO | uint32(unix.EACCES)
+	const r, w, x = unix.PROT_READ, unix.PROT_WRITE, unix.PROT_EXEC
+	for _, c := range []struct {
+		name string
+		want uint32
+		nr   uint32
+		args []uint64
+	}{
+		{"memory", unix.SECCOMP_RET_ALLOW, unix.SYS_MMAP, []uint64{0, 1, r | w, unix.MAP_ANONYMOUS}},
+		{"library", unix.SECCOMP_RET_ALLOW, unix.SYS_MMAP, []uint64{0, 1, r | x, unix.MAP_PRIVATE}},
+		{"writable-library", no, unix.SYS_MMAP, []uint64{0, 1, r | w | x, unix.MAP_PRIVATE}},
+		{"code-page", no, unix.SYS_MMAP, []uint64{0, 1, r | x, unix.MAP_ANONYMOUS}},
+		{"protect", unix.SECCOMP_RET_ALLOW, unix.SYS_MPROTECT, []uint64{0, 1, r}},
+		{"make-executable", no, unix.SYS_MPROTECT, []uint64{0, 1, x}},
+		{"make-executable-by-key", no, unix.SYS_PKEY_MPROTECT, []uint64{0, 1, r | x, 1}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := run(t, f, auditArch, c.nr, c.args...); got != c.want {
 				t.Errorf("got %#x, want %#x", got, c.want)
 			}
 		})

@@ -45,6 +45,9 @@ type Command struct {
 	Files  []*os.File // become descriptors 3, 4, ...; they are set to blocking, as package os/exec does
 	Binds  []Bind
 	Limits Limits
+	// NoNewCode forbids memory that can be executed and is not a file's: no just-in-time compiler, no WebAssembly. V8 starts
+	// so only with its flag --jitless.
+	NoNewCode bool
 }
 
 // Guest is the path by which a child opens b: b.Guest, but b.Host where the node runs insecurely.

@@ -63,6 +63,12 @@ func compile(t *testing.T, config, at string) []byte {
 
 func serve(t *testing.T, s *Sandbox, config string, binds ...Bind) served {
 	t.Helper()
+	return serveCommand(t, s, config, Command{Binds: binds})
+}
+
+// serveCommand is serve with what else cmd says.
+func serveCommand(t *testing.T, s *Sandbox, config string, cmd Command) served {
+	t.Helper()
 	dir := t.TempDir()
 	outSock := Bind{Host: filepath.Join(dir, "out.sock"), Guest: "/run/out.sock"}
 	answer(t, outSock.Host, "from the node")
@@ -88,13 +94,10 @@ func serve(t *testing.T, s *Sandbox, config string, binds ...Bind) served {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { stderr.Close() })
-	p, err := s.Start(Command{
-		Path:  workerd(t),
-		Args:  []string{"serve", "--binary", "-", "--experimental", "--socket-fd", "http=3"},
-		Stdin: stdin, Stdout: stderr, Stderr: stderr,
-		Files: []*os.File{inFile},
-		Binds: append(binds, outSock),
-	})
+	cmd.Path, cmd.Args = workerd(t), []string{"serve", "--binary", "-", "--experimental", "--socket-fd", "http=3"}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stderr, stderr
+	cmd.Files, cmd.Binds = []*os.File{inFile}, append(cmd.Binds, outSock)
+	p, err := s.Start(cmd)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,5 +196,18 @@ func TestVariedLoad(t *testing.T) {
 	}
 	if got := w.proc.ExitState(); got.Code != 0 {
 		t.Errorf("asked to stop, it ended by %v", got)
+	}
+}
+
+func TestWorkerdWithoutNewCode(t *testing.T) {
+	s := newSandbox(t, Options{})
+	w := serveCommand(t, s, "jitless.capnp", Command{NoNewCode: true})
+	if got, want := w.get(t, "/"), "hello from the node"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	w = serveCommand(t, s, "hello.capnp", Command{NoNewCode: true})
+	if resp, err := w.client.Get("http://worker/"); err == nil {
+		resp.Body.Close()
+		t.Errorf("V8 compiles: %s", resp.Status)
 	}
 }
