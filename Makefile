@@ -51,7 +51,7 @@ check: build ## what a reviewer expects: format, vet, staticcheck, vulnerabiliti
 	$(GO) test -race -timeout 20m ./internal/...
 
 bench: build ## bare workerd, the two-process chain and the whole of Atoll beside each other
-	@bench/run.sh
+	$(GO) run ./bench $(ARGS)
 
 fuzz: ## each fuzz target for FUZZTIME (30s)
 	@scripts/fuzz.sh $(FUZZTIME)

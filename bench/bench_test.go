@@ -1,0 +1,208 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"atoll.dev/atoll/internal/isolate"
+)
+
+func TestHistogram(t *testing.T) {
+	var h histogram
+	var list []time.Duration
+	for range 10_000 {
+		d := time.Duration(rand.ExpFloat64() * float64(time.Millisecond))
+		h.add(d)
+		list = append(list, d)
+	}
+	slices.Sort(list)
+	for _, q := range []float64{0.01, 0.5, 0.9, 0.99, 1} {
+		want := list[max(int(q*float64(len(list)))-1, 0)]
+		if got := h.quantile(q); got < want-want/32 || got > want+want/32 {
+			t.Errorf("quantile %v is %v, want %v", q, got, want)
+		}
+	}
+	for i := range 3000 {
+		if got := bucket(middle(i)); got != i {
+			t.Fatalf("the middle of bucket %d, %d, is in bucket %d", i, middle(i), got)
+		}
+	}
+}
+
+func TestParse(t *testing.T) {
+	for name, c := range map[string]struct {
+		text   string
+		status int
+		body   string
+		rest   string
+	}{
+		"length":    {"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabcHTTP", 200, "abc", "HTTP"},
+		"none":      {"HTTP/1.1 204 No Content\r\n\r\n", 204, "", ""},
+		"chunked":   {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nA\r\n0123456789\r\n0\r\n\r\nX", 200, "abc0123456789", "X"},
+		"interim":   {"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 404 Not Found\r\ncontent-length: 1\r\n\r\nx", 404, "x", ""},
+		"no-reason": {"HTTP/1.1 200\r\ncontent-length: 0\r\n\r\n", 200, "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			whole := len(c.text) - len(c.rest)
+			for i := range whole {
+				if _, n, err := parse([]byte(c.text[:i])); n != 0 || err != nil {
+					t.Fatalf("of %d bytes it takes %d, %v", i, n, err)
+				}
+			}
+			res, n, err := parse([]byte(c.text))
+			if err != nil || n != whole || res.status != c.status || string(res.body) != c.body {
+				t.Errorf("got %d %q, %d bytes of %d, %v", res.status, res.body, n, whole, err)
+			}
+		})
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"))
+	f.Add([]byte("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if _, n, err := parse(b); n > len(b) || n > 0 && err != nil {
+			t.Errorf("takes %d of %d bytes, %v", n, len(b), err)
+		}
+	})
+}
+
+// The generator against a server that fails every tenth request in some way.
+func TestLoad(t *testing.T) {
+	for _, network := range []string{"tcp", "unix"} {
+		t.Run(network, func(t *testing.T) {
+			address := "127.0.0.1:0"
+			if network == "unix" {
+				address = filepath.Join(t.TempDir(), "s")
+			}
+			l, err := net.Listen(network, address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			count := make(chan int, 1)
+			count <- 0
+			s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				n := <-count
+				count <- n + 1
+				switch n % 30 {
+				case 0:
+					w.WriteHeader(http.StatusBadGateway)
+				case 10:
+					w.Write([]byte("other"))
+				case 20:
+					panic(http.ErrAbortHandler)
+				default:
+					w.Write([]byte("right"))
+				}
+			}))
+			s.Listener.Close()
+			s.Listener = l
+			s.Start()
+			defer s.Close()
+			in, err := marshal(load{Network: network, Address: l.Addr().String(), Request: request("h", "/"), Want: "right",
+				Connections: 4, Duration: 300 * time.Millisecond})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var out bytes.Buffer
+			if err := loadMain(bytes.NewReader(in), &out); err != nil {
+				t.Fatal(err)
+			}
+			var res loadResult
+			if err := json.Unmarshal(out.Bytes(), &res); err != nil {
+				t.Fatal(err)
+			}
+			if res.Requests < 30 || res.Latency.N != uint64(res.Requests) || res.Elapsed < 300*time.Millisecond {
+				t.Errorf("%d requests, %d latencies in %s", res.Requests, res.Latency.N, res.Elapsed)
+			}
+			if part := float64(res.Errors) / float64(res.Requests+res.Errors); part < 0.08 || part > 0.12 || res.FirstError == "" {
+				t.Errorf("%d errors beside %d requests, first %q", res.Errors, res.Requests, res.FirstError)
+			}
+		})
+	}
+}
+
+func TestParseWrk(t *testing.T) {
+	res, err := parseWrk([]byte(`Running 1s test @ http://127.0.0.1:1/
+  1 threads and 8 connections
+  Thread Stats   Avg      Stdev     Max   +/- Stdev
+    Latency     1.00ms  500.00us   9.00ms   90.00%
+  Latency Distribution
+     50%  812.00us
+     75%    1.00ms
+     90%    1.50ms
+     99%    4.40ms
+  9000 requests in 1.10s, 1.31MB read
+  Non-2xx or 3xx responses: 7
+Requests/sec:   8181.00
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p50, p99 := res.Latency.quantile(0.5), res.Latency.quantile(0.99)
+	if res.Requests != 8993 || res.Errors != 7 || res.Elapsed != 1100*time.Millisecond || p50/1e5 != 8 || p99/1e5 < 43 || p99/1e5 > 44 {
+		t.Errorf("got %+v, p50 %s, p99 %s", res, p50, p99)
+	}
+}
+
+func TestTable(t *testing.T) {
+	tab := newTable("T", []column{{Name: "rate"}, {Name: "errors", Sum: true}}, "a", "b")
+	for i, v := range []float64{10, 30, 20} {
+		tab.add("a", v, 1)
+		tab.add("b", v/float64(i+1), 0)
+	}
+	tab.note("noisy")
+	tab.finish([2]string{"b", "a"})
+	var out strings.Builder
+	tab.write(&out)
+	want := `
+T
+                      rate  errors
+  a                     20       3
+  b                     10       0
+  b / a  0.50x (0.33-1.00)       -
+  noisy
+`
+	if out.String() != want {
+		t.Errorf("got %s", out.String())
+	}
+}
+
+// The baselines have the flags that isolate gives a process by default.
+func TestFlagsAreTheNodes(t *testing.T) {
+	source, err := os.ReadFile("../internal/isolate/config.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := fmt.Sprintf("--single-threaded --max-heap-size=%d", isolate.DefaultMemory)
+	if got := strings.Join(v8Flags, " "); got != want {
+		t.Errorf("bench has %s, want %s", got, want)
+	}
+	if line := `flags := []string{"--single-threaded", fmt.Sprintf("--max-heap-size=%d", s.memory())}`; !bytes.Contains(source, []byte(line)) {
+		t.Error("isolate makes its flags in another way now: look there, then change v8Flags and this test")
+	}
+}
+
+func TestProcesses(t *testing.T) {
+	pids := tree(os.Getpid())
+	if !slices.Contains(pids, os.Getpid()) {
+		t.Errorf("tree of %d: %d", os.Getpid(), pids)
+	}
+	if rss, pss := memory(pids); rss < 1<<20 || pss < 1<<20 || pss > rss {
+		t.Errorf("rss %d, pss %d", rss, pss)
+	}
+	if !strings.HasPrefix("bench.test", name(os.Getpid())) {
+		t.Errorf("own name is %q", name(os.Getpid()))
+	}
+}
