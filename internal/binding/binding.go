@@ -152,10 +152,12 @@ func dispatched(r *http.Request) (target, error) {
 		return target{}, errNotFound // a name that no Worker can have
 	}
 	return target{name, invocation.Limits{
-		CPU:         time.Duration(max(t.Limits.CPUMs, 0) * float64(time.Millisecond)),
-		SubRequests: int64(max(t.Limits.SubRequests, 0)),
+		CPU:         time.Duration(clamp(t.Limits.CPUMs, dispatch.MaxCPU.Seconds()*1000) * float64(time.Millisecond)),
+		SubRequests: int64(clamp(t.Limits.SubRequests, 1e9)),
 	}}, nil
 }
+
+func clamp(v, most float64) float64 { return min(max(v, 0), most) }
 
 // call carries a request of one Worker to another.
 func (b *Border) call(w http.ResponseWriter, r *http.Request, from *invocation.Invocation, c dispatch.Call) error {
@@ -182,6 +184,8 @@ func (b *Border) refuse(w http.ResponseWriter, p *isolate.Process, bound atoll.B
 	case errors.As(err, &e):
 	case fault.KindOf(err) == fault.NotFound:
 		e = errNotFound
+	case errors.Is(err, hop.ErrHeadTooLarge):
+		e = &dispatch.Exception{Name: "Error", Message: hop.ErrHeadTooLarge.Error()}
 	case errors.Is(err, context.Canceled):
 		panic(http.ErrAbortHandler) // nobody listens any more
 	default:

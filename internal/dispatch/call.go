@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
+	"time"
 
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/hop"
@@ -33,13 +33,21 @@ type Reply struct {
 	*hop.Response
 	process    *isolate.Process
 	invocation *invocation.Invocation
+	leave      func()
+	cancel     context.CancelFunc // nil: the call has no time limit
 }
 
 // Close ends the exchange and lets go of the process.
 func (r *Reply) Close() {
-	r.Body.Close()
+	if r.Response != nil {
+		r.Body.Close()
+	}
+	if r.cancel != nil {
+		r.cancel()
+	}
 	r.invocation.End()
 	r.process.Release()
+	r.leave()
 }
 
 // Exception is what a Worker threw, or what became of it instead of an answer.
@@ -56,16 +64,6 @@ func (e *Exception) Pack() string {
 	b, _ := json.Marshal(Exception{Name: e.Name, Message: e.Message}) // strings always marshal
 	return base64.StdEncoding.EncodeToString(b)
 }
-
-// The exceptions that the node itself makes.
-var (
-	// ErrNeverResponds is workerd's own failure of a request: the handler has nothing left to wait for.
-	ErrNeverResponds = &Exception{Name: "Error", Message: "The script will never generate a response."}
-	// ErrTooDeep ends a chain of Workers that call one another.
-	ErrTooDeep = &Exception{Name: "Error", Message: "Subrequest depth limit exceeded. This request recursed through Workers too many times."}
-	// ErrCrashed is the end of a request whose process died.
-	ErrCrashed = &Exception{Name: "Error", Message: "The Worker's process ended before it answered."}
-)
 
 // maxHops is how many Workers may call one another for one request:
 // https://developers.cloudflare.com/workers/platform/limits/#simultaneous-open-connections and the pages it links.
@@ -88,45 +86,76 @@ func (d *Dispatcher) Do(ctx context.Context, c Call) (*Reply, error) {
 }
 
 func (d *Dispatcher) try(ctx context.Context, c Call) (*Reply, error) {
+	sc := d.script(c.Script)
+	leave, err := sc.enter(c.Request.Upgrade, d.opts)
+	if err != nil {
+		return nil, fmt.Errorf("call %s: %w", c.Script, err)
+	}
 	p, err := d.acquire(ctx, c.Script)
 	if err != nil {
+		leave()
 		return nil, err
 	}
 	inv := p.Invocations.Begin(invocation.Options{Limits: d.limits(p.Spec.Version, c.Limits), Outbound: c.Outbound, Hops: c.Hops})
-	c.Request = c.Request.With(isolate.HeaderProto, c.Proto).With(isolate.HeaderInvocation, inv.Tag)
+	reply := &Reply{process: p, invocation: inv, leave: leave}
+	if !c.Request.Upgrade {
+		ctx, reply.cancel = context.WithTimeoutCause(ctx, d.opts.Wall, ErrWall)
+	}
+	reply.Response, err = p.Client.Do(ctx, c.onWire(p, inv))
+	if err == nil {
+		err = failure(reply.Response)
+	}
+	if err == nil {
+		return reply, nil
+	}
+	over := context.Cause(ctx)
+	reply.Close()
+	switch {
+	case over != nil:
+		err = over
+	case errors.Is(err, hop.ErrRefused):
+		<-p.Done() // its own end closes the socket; where the kernel has not told us yet, it is about to
+		sc.remove(p)
+		return nil, err
+	case errors.Is(err, hop.ErrBroken):
+		// A process that breaks off an exchange is dying. It gets no more requests.
+		sc.remove(p)
+		p.Retire()
+		d.lg.Debug("exchange failed", "script", c.Script.String(), "isolate", p.ID, "err", err)
+		err = d.ending(p)
+	}
+	return nil, fmt.Errorf("call %s: %w", c.Script, err)
+}
+
+// onWire adds what the process is to know of the call.
+func (c Call) onWire(p *isolate.Process, inv *invocation.Invocation) *hop.Request {
+	req := *c.Request
+	req.Extra = append(make([]string, 0, len(req.Extra)+8), req.Extra...)
+	req.Extra = append(req.Extra, isolate.HeaderProto, c.Proto, isolate.HeaderInvocation, inv.Tag)
 	if c.Cf != "" && p.Spec.Version.Trusted {
-		c.Request.Extra = append(c.Request.Extra, isolate.HeaderCf, c.Cf)
+		req.Extra = append(req.Extra, isolate.HeaderCf, c.Cf)
 	}
 	if c.Entrypoint != "" {
-		c.Request.Extra = append(c.Request.Extra, isolate.HeaderEntrypoint, c.Entrypoint)
+		req.Extra = append(req.Extra, isolate.HeaderEntrypoint, c.Entrypoint)
 	}
-	res, err := p.Client.Do(ctx, c.Request)
-	if err != nil {
-		inv.End()
-		p.Release()
-		switch {
-		case ctx.Err() != nil:
-			return nil, context.Cause(ctx)
-		case errors.Is(err, hop.ErrRefused):
-			<-p.Done() // its own end closes the socket; where the kernel has not told us yet, it is about to
-			d.script(c.Script).remove(p)
-			return nil, err
-		}
-		// A process that breaks off an exchange is dying. It gets no more requests.
-		d.stop(d.script(c.Script), p)
-		d.lg.Debug("exchange failed", "script", c.Script.String(), "isolate", p.ID, "err", err)
-		return nil, fmt.Errorf("call %s: %w: %w", c.Script, ErrCrashed, err)
+	return &req
+}
+
+// ending is what became of a request whose process broke off.
+func (d *Dispatcher) ending(p *isolate.Process) error {
+	select {
+	case <-p.Exited():
+	case <-time.After(2 * time.Second): // it lives, but does not speak HTTP
+		return ErrCrashed
 	}
-	reply := &Reply{res, p, inv}
-	if e := failure(res); e != nil {
-		reply.Close()
-		return nil, fmt.Errorf("call %s: %w", c.Script, e)
+	if errors.Is(p.Cause(), isolate.ErrMemory) {
+		return ErrMemory
 	}
-	return reply, nil
+	return ErrCrashed
 }
 
 // failure tells a response that stands for an exception from one that the Worker made.
-func failure(res *hop.Response) *Exception {
+func failure(res *hop.Response) error {
 	if res.StatusCode != http.StatusInternalServerError {
 		return nil
 	}
@@ -177,10 +206,3 @@ func AsException(err error) *Exception {
 	}
 	return &Exception{Name: "Error", Message: "internal error"}
 }
-
-// resources are the messages of exceptions that a limit, not the Worker's code, has raised. See
-// https://developers.cloudflare.com/workers/observability/errors/
-var resources = []string{"Worker exceeded CPU time limit.", "Worker exceeded memory limit."}
-
-// Resource reports whether e is the refusal of a limit.
-func (e *Exception) Resource() bool { return slices.Contains(resources, e.Message) }

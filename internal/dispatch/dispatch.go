@@ -43,11 +43,14 @@ type Starter interface {
 
 // Options configure a Dispatcher; zero values mean the defaults.
 type Options struct {
-	IdleAfter   time.Duration     // stop a process that has been idle for so long; 5 minutes
-	MaxPerCores int               // processes a script, at the most; the number of cores
-	MinMemory   float64           // stop idle processes while less than this part of memory is available; 0.1
-	StartupCPU  time.Duration     // CPU time a Worker may use to load, over what an empty one uses; 1 s
-	Limits      invocation.Limits // of an invocation whose script sets none; 30 s of CPU time and 10,000 subrequests
+	IdleAfter     time.Duration     // stop a process that has been idle for so long; 5 minutes
+	MaxPerCores   int               // processes a script, at the most; the number of cores
+	MinMemory     float64           // stop idle processes while less than this part of memory is available; 0.1
+	StartupCPU    time.Duration     // CPU time a Worker may use to load, over what an empty one uses; 1 s
+	Wall          time.Duration     // how long a request may take, WebSockets aside; 15 minutes
+	MaxConcurrent int               // requests a script handles at once; 1,000
+	MaxWebSockets int               // of them WebSockets; 1,000
+	Limits        invocation.Limits // of an invocation whose script sets none; 30 s of CPU time and 10,000 subrequests
 }
 
 // Dispatcher owns the isolate processes of a node.
@@ -73,6 +76,15 @@ func New(lg *slog.Logger, source Source, start Starter, load func(hash string) (
 	}
 	if opts.MinMemory == 0 {
 		opts.MinMemory = 0.1
+	}
+	if opts.Wall == 0 {
+		opts.Wall = 15 * time.Minute
+	}
+	if opts.MaxConcurrent == 0 {
+		opts.MaxConcurrent = 1000
+	}
+	if opts.MaxWebSockets == 0 {
+		opts.MaxWebSockets = 1000
 	}
 	if opts.Limits.CPU == 0 {
 		opts.Limits.CPU = 30 * time.Second
@@ -100,6 +112,8 @@ type script struct {
 	crashes  int           // in a row
 	retryAt  time.Time     // no start before
 	lastUse  time.Time
+	requests int // in progress
+	sockets  int // of them WebSockets
 }
 
 // ErrCrashLoop says that a Worker's process has died again and again and is not started for the moment.
@@ -176,7 +190,7 @@ func (d *Dispatcher) forget(s *script) {
 	defer d.mu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.procs) == 0 && s.starting == nil && d.scripts[s.ref] == s {
+	if len(s.procs) == 0 && s.starting == nil && s.requests == 0 && d.scripts[s.ref] == s {
 		s.gone = true
 		delete(d.scripts, s.ref)
 	}

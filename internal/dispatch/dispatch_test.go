@@ -95,7 +95,7 @@ func newRig(t *testing.T, opts dispatch.Options) *rig {
 	}
 	os.Chmod(dir, 0o711)
 	border := binding.New(lg)
-	factory, err := isolate.New(lg, bin, box, border, isolate.Options{Dir: filepath.Join(dir, "run"), Spares: 1, V8Flags: []string{"--single-threaded", "--max-heap-size=128"}})
+	factory, err := isolate.New(lg, bin, box, border, isolate.Options{Dir: filepath.Join(dir, "run"), Spares: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -343,17 +343,6 @@ func TestRedeployMixesNothing(t *testing.T) {
 	clients.Wait()
 }
 
-func TestCrash(t *testing.T) {
-	r := newRig(t, dispatch.Options{})
-	r.put(user("alice"), `export default { fetch(r) { if (r.url.endsWith("/crash")) { const a = []; for (;;) a.push(new Array(1e6).fill(Math.random())); } return new Response("up"); } }`)
-	r.want(user("alice"), "/", "up")
-	_, err := r.do(user("alice"), &hop.Request{Method: "GET", Target: "/crash"})
-	if !errors.Is(err, dispatch.ErrCrashed) {
-		t.Errorf("a crash: %v", err)
-	}
-	r.want(user("alice"), "/", "up")
-}
-
 func TestClientGone(t *testing.T) {
 	r := newRig(t, dispatch.Options{})
 	r.put(user("alice"), `let cancelled = "no"; export default { async fetch(request) {
@@ -388,5 +377,54 @@ func TestEvent(t *testing.T) {
 	r.want(platform("cron"), "/", "* * * * * 5")
 	if _, err := r.Event(context.Background(), platform("cron"), map[string]any{"type": "scheduled", "cron": "bad"}); err == nil {
 		t.Error("the exception was lost")
+	}
+}
+
+func TestMemory(t *testing.T) {
+	r := newRig(t, dispatch.Options{})
+	r.put(user("alice"), `export default { async fetch(request) {
+		const kept = [];
+		switch (new URL(request.url).pathname) {
+		case "/heap": for (;;) kept.push(new Array(1e5).fill(Math.random()));
+		case "/buffer": for (;;) { kept.push(new Uint8Array(8 << 20).fill(1)); await scheduler.wait(1); }
+		case "/wasm": { const m = new WebAssembly.Memory({ initial: 1 }); for (;;) { const at = m.buffer.byteLength; m.grow(128); new Uint8Array(m.buffer, at).fill(1); await scheduler.wait(1); } }
+		case "/within": kept.push(new Uint8Array(60 << 20).fill(1)); return new Response("fits");
+		}
+		return new Response("up");
+	} }`)
+	r.want(user("alice"), "/within", "fits")
+	for _, target := range []string{"/heap", "/buffer", "/wasm"} {
+		if _, err := r.do(user("alice"), &hop.Request{Method: "GET", Target: target}); !errors.Is(err, dispatch.ErrMemory) {
+			t.Errorf("%s: %v", target, err)
+		}
+		r.want(user("alice"), "/", "up")
+	}
+}
+
+func TestConcurrencyLimit(t *testing.T) {
+	r := newRig(t, dispatch.Options{MaxConcurrent: 2})
+	r.put(user("alice"), `export default { fetch(r) { if (r.url.endsWith("/hold")) return new Response(new ReadableStream({ pull() { return new Promise(() => {}); } })); return new Response("ok"); } }`)
+	var held []*dispatch.Reply
+	for range 2 {
+		reply, err := r.do(user("alice"), &hop.Request{Method: "GET", Target: "/hold"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		held = append(held, reply)
+	}
+	if _, err := r.do(user("alice"), &hop.Request{Method: "GET", Target: "/"}); !errors.Is(err, dispatch.ErrBusy) {
+		t.Errorf("one too many: %v", err)
+	}
+	for _, reply := range held {
+		reply.Close()
+	}
+	r.want(user("alice"), "/", "ok")
+}
+
+func TestWallLimit(t *testing.T) {
+	r := newRig(t, dispatch.Options{Wall: 2 * time.Second})
+	r.put(user("alice"), `export default { async fetch(r) { await scheduler.wait(60000); return new Response("late"); } }`)
+	if _, err := r.do(user("alice"), &hop.Request{Method: "GET", Target: "/"}); !errors.Is(err, dispatch.ErrWall) {
+		t.Errorf("got %v", err)
 	}
 }

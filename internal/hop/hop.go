@@ -41,13 +41,6 @@ type Request struct {
 	Upgrade bool // ask for a WebSocket
 }
 
-// With returns a copy of req with one more of the node's own headers.
-func (r *Request) With(name, value string) *Request {
-	c := *r
-	c.Extra = append(append(make([]string, 0, len(r.Extra)+8), r.Extra...), name, value)
-	return &c
-}
-
 // Response is the answer to a Request. Its Body must be closed.
 type Response struct {
 	*http.Response
@@ -82,6 +75,7 @@ func (c *Client) Close() error {
 type conn struct {
 	net.Conn
 	br    *bufio.Reader
+	head  int // bytes left for a head, see headGuard
 	bw    *bufio.Writer
 	since time.Time // idle since
 }
@@ -111,7 +105,35 @@ func (c *Client) dial(ctx context.Context) (*conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
-	return &conn{Conn: nc, br: bufio.NewReaderSize(nc, 8<<10), bw: bufio.NewWriterSize(nc, 8<<10)}, nil
+	cn := &conn{Conn: nc, bw: bufio.NewWriterSize(nc, 8<<10)}
+	cn.br = bufio.NewReaderSize(&headGuard{nc, &cn.head}, 8<<10)
+	return cn, nil
+}
+
+// maxHead is how many bytes a response's head may have; what is on the other side is not trusted.
+const maxHead = 256 << 10
+
+// ErrHeadTooLarge says that a response's headers are larger than the node takes.
+var ErrHeadTooLarge = errors.New("the response's headers are too large")
+
+// headGuard fails once more than left bytes have been read; a negative left is no bound.
+type headGuard struct {
+	net.Conn
+	left *int
+}
+
+func (g *headGuard) Read(p []byte) (int, error) {
+	if *g.left == 0 {
+		return 0, ErrHeadTooLarge
+	}
+	if *g.left > 0 && len(p) > *g.left {
+		p = p[:*g.left]
+	}
+	n, err := g.Conn.Read(p)
+	if *g.left > 0 {
+		*g.left -= n
+	}
+	return n, err
 }
 
 func (c *Client) put(cn *conn) {
@@ -153,12 +175,17 @@ func (c *Client) exchange(ctx context.Context, cn *conn, req *Request) (*Respons
 			cn.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
 		}
 	}
+	cn.head = maxHead
 	head, rerr := readHead(ctx, cn.br, req)
+	cn.head = -1
 	if rerr != nil {
 		stop()
 		cn.Close()
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
+		}
+		if errors.Is(rerr, ErrHeadTooLarge) {
+			return nil, rerr
 		}
 		return nil, fmt.Errorf("%w: %w", ErrBroken, errors.Join(err, rerr))
 	}

@@ -74,7 +74,7 @@ func TestDoSendsTheTargetAsItIs(t *testing.T) {
 			if err != nil {
 				return
 			}
-			for h := " "; strings.TrimSpace(h) != ""; {
+			for h := line; strings.TrimSpace(h) != ""; {
 				if h, err = br.ReadString('\n'); err != nil {
 					return
 				}
@@ -148,6 +148,21 @@ func TestHeaderValuesCannotSplitARequest(t *testing.T) {
 	}
 	if got := readAll(t, res); got != "1  X-B: 2|" {
 		t.Errorf("got %q", got)
+	}
+}
+
+func TestHugeHeadIsRefused(t *testing.T) {
+	client := peer(t, func(c net.Conn, br *bufio.Reader) {
+		br.ReadString('\n')
+		fmt.Fprint(c, "HTTP/1.1 200 OK\r\n")
+		for range 1000 {
+			if _, err := fmt.Fprintf(c, "X: %s\r\n", strings.Repeat("a", 1000)); err != nil {
+				return
+			}
+		}
+	})
+	if _, err := client.Do(t.Context(), &hop.Request{Method: "GET", Target: "/", Host: "h"}); !errors.Is(err, hop.ErrHeadTooLarge) {
+		t.Errorf("got %v", err)
 	}
 }
 

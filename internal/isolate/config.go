@@ -1,6 +1,7 @@
 package isolate
 
 import (
+	"cmp"
 	_ "embed"
 	"encoding/json"
 	"fmt"
@@ -20,6 +21,20 @@ type Spec struct {
 	Ref     atoll.ScriptRef
 	Version *atoll.Version
 	Load    func(hash string) ([]byte, error) // reads a module's bytes
+	Memory  int                               // of the isolate, in MiB; 0: DefaultMemory
+	Jitless bool                              // no machine code made at run time, and so no WebAssembly
+}
+
+func (s Spec) memory() int { return cmp.Or(s.Memory, DefaultMemory) }
+
+// v8Flags are those of the one process. Single-threaded, so that CPU time cannot pass faster than wall time; with a heap
+// that is bounded as a whole, since a young generation without a bound grows to hundreds of megabytes under load.
+func (s Spec) v8Flags() []string {
+	flags := []string{"--single-threaded", fmt.Sprintf("--max-heap-size=%d", s.memory())}
+	if s.Jitless {
+		flags = append(flags, "--jitless")
+	}
+	return flags
 }
 
 // The names of our modules in a Worker's own registry. A user module of the same name would be refused by workerd.
@@ -82,7 +97,7 @@ const (
 
 // configure makes the configuration message of one process: the wrapper before the user's modules, and every way out of the
 // process an external service behind the one socket, told apart by a header that user code cannot touch.
-func configure(spec Spec, bin workerd.Binary, v8Flags []string, outDir string) ([]byte, error) {
+func configure(spec Spec, bin workerd.Binary, outDir string) ([]byte, error) {
 	v := spec.Version
 	modules, err := loadModules(spec)
 	if err != nil {
@@ -117,7 +132,7 @@ func configure(spec Spec, bin workerd.Binary, v8Flags []string, outDir string) (
 	cfg := workerd.Config{
 		Services: append([]workerd.Service{{Name: "main", Kind: w}}, services...),
 		Sockets:  []workerd.Socket{{Name: "http", Address: "*:0", HTTP: socket, Service: workerd.Designator{Name: "main"}}},
-		V8Flags:  v8Flags,
+		V8Flags:  spec.v8Flags(),
 		Extensions: []workerd.Extension{{Modules: []workerd.ExtensionModule{
 			{Name: "atoll:invocation", Internal: true, Source: invocationSource},
 			{Name: "atoll:errors", Internal: true, Source: errorsSource},

@@ -37,9 +37,8 @@ import (
 
 // Options configure a Factory.
 type Options struct {
-	Dir     string // for the sockets; emptied at New
-	Spares  int    // spare processes to keep
-	V8Flags []string
+	Dir    string // for the sockets; emptied at New
+	Spares int    // spare processes to keep
 }
 
 // Factory starts isolate processes.
@@ -87,12 +86,13 @@ func New(lg *slog.Logger, bin workerd.Binary, box *sandbox.Sandbox, outward http
 
 // Run keeps the spare processes until ctx is done, then kills every process and returns when all are gone.
 func (f *Factory) Run(ctx context.Context) error {
+	f.group.Go(func() error { return f.watchMemory(f.ctx) })
 	for ctx.Err() == nil {
 		f.mu.Lock()
 		missing := f.opts.Spares - len(f.spares)
 		f.mu.Unlock()
 		if missing > 0 {
-			s, err := f.spawn()
+			s, err := f.spawn(DefaultMemory)
 			if err != nil {
 				return fmt.Errorf("start a spare process: %w", err)
 			}
@@ -114,7 +114,11 @@ func (f *Factory) close() error {
 	f.mu.Lock()
 	f.closed = true
 	for s := range f.live {
-		s.proc.Kill()
+		if p := s.owner.Load(); p != nil {
+			p.Kill()
+		} else {
+			s.proc.Kill()
+		}
 	}
 	f.mu.Unlock()
 	err := f.group.Wait()
@@ -125,14 +129,17 @@ func (f *Factory) close() error {
 // Start feeds a spare process the configuration of spec. It returns at once: requests wait in the socket until the Worker
 // has loaded, and fail when it does not load.
 func (f *Factory) Start(spec Spec) (*Process, error) {
-	s := f.take()
+	var s *spare
+	if spec.memory() == DefaultMemory {
+		s = f.take()
+	}
 	if s == nil {
 		var err error
-		if s, err = f.spawn(); err != nil {
+		if s, err = f.spawn(spec.memory()); err != nil {
 			return nil, fmt.Errorf("start process: %w", err)
 		}
 	}
-	message, err := configure(spec, f.bin, f.opts.V8Flags, s.outGuest)
+	message, err := configure(spec, f.bin, s.outGuest)
 	if err != nil {
 		s.proc.Kill()
 		return nil, err
@@ -168,8 +175,8 @@ func (f *Factory) take() *spare {
 	return nil
 }
 
-// spawn starts a process that waits for its configuration.
-func (f *Factory) spawn() (_ *spare, err error) {
+// spawn starts a process that waits for its configuration and may use so many MiB.
+func (f *Factory) spawn(memory int) (_ *spare, err error) {
 	s := &spare{id: atoll.NewID(), output: &ring{}, drained: make(chan struct{})}
 	dir := filepath.Join(f.opts.Dir, s.id)
 	s.in = filepath.Join(dir, "in.sock")
@@ -231,6 +238,7 @@ func (f *Factory) spawn() (_ *spare, err error) {
 		Stderr: childOut,
 		Files:  []*os.File{inFile},
 		Binds:  []sandbox.Bind{bind},
+		Limits: sandbox.Limits{Data: dataLimit(memory)},
 	})
 	if err != nil {
 		return nil, err

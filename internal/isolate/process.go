@@ -39,6 +39,7 @@ type Process struct {
 
 	*spare
 	killed atomic.Bool
+	ended  atomic.Pointer[error] // why, where the node ended it
 	mu     struct {
 		sync.Mutex
 		retired bool

@@ -210,7 +210,7 @@ func (n *node) openRuntime() error {
 	gate := egress.New(n.lg, egress.Options{})
 	n.closers = append(n.closers, gate)
 	border := binding.New(n.lg)
-	n.factory, err = isolate.New(n.lg, bin, box, border, isolate.Options{Dir: filepath.Join(run, "isolates"), Spares: 2, V8Flags: v8Flags})
+	n.factory, err = isolate.New(n.lg, bin, box, border, isolate.Options{Dir: filepath.Join(run, "isolates"), Spares: 2})
 	if err != nil {
 		return err
 	}
@@ -257,9 +257,6 @@ func makeRunDir() (string, error) {
 	}
 	return os.MkdirTemp(parent, "atoll-run-")
 }
-
-// v8Flags keep an isolate small: without a bound on the young generation it grows to hundreds of megabytes under load.
-var v8Flags = []string{"--single-threaded", "--max-heap-size=128"}
 
 // openAPI builds the control plane.
 func (n *node) openAPI(ctx context.Context) error {

@@ -1,0 +1,111 @@
+package isolate
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+)
+
+// ErrMemory is why a process was ended that used more memory than it may.
+var ErrMemory = errors.New("the memory limit was exceeded")
+
+// DefaultMemory is the memory of an isolate in MiB, as on Cloudflare:
+// https://developers.cloudflare.com/workers/platform/limits/#memory
+const DefaultMemory = 128
+
+const (
+	// engineMemory is the anonymous memory of workerd itself around an isolate, generously, in MiB.
+	engineMemory = 40
+	// watchEvery is how often the memory of a process in use is looked at. What is allocated between two looks is bounded
+	// by RLIMIT_DATA.
+	watchEvery = 100 * time.Millisecond
+	// engineData is workerd's VmData at rest, most of it reserved and never touched, in MiB.
+	engineData = 600
+)
+
+// dataLimit is the RLIMIT_DATA, in bytes, of a process whose isolate may use so many MiB: what V8 reserves, the limit, and
+// as much again, since the watch is to end a process before the rlimit makes an allocation fail.
+func dataLimit(memory int) uint64 { return uint64(engineData+2*memory+engineMemory) << 20 }
+
+// watchMemory ends the processes that use more memory than they may. V8's own limit covers the JavaScript heap alone;
+// ArrayBuffers and WebAssembly memories are outside it.
+func (f *Factory) watchMemory(ctx context.Context) error {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-tick.C:
+			for _, p := range f.inUse(now) {
+				used, err := anonymous(p.Pid())
+				if err == nil && used > int64(p.Spec.memory()+engineMemory)<<20 {
+					p.End(ErrMemory)
+				}
+			}
+		}
+	}
+}
+
+// inUse returns the processes that hold a request or have done so a moment ago.
+func (f *Factory) inUse(now time.Time) []*Process {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var list []*Process
+	for s := range f.live {
+		p := s.owner.Load()
+		if p == nil {
+			continue
+		}
+		if holds, last := p.Load(); holds > 0 || now.Sub(last) < time.Second {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// anonymous returns the bytes of a process's resident anonymous memory: resident less shared pages of proc_pid_statm(5).
+func anonymous(pid int) (int64, error) {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/statm")
+	if err != nil {
+		return 0, err
+	}
+	fields := bytes.Fields(b)
+	if len(fields) < 3 {
+		return 0, fmt.Errorf("statm of process %d has %d fields", pid, len(fields))
+	}
+	resident, err := strconv.ParseInt(string(fields[1]), 10, 64)
+	if err != nil {
+		return 0, err
+	}
+	shared, err := strconv.ParseInt(string(fields[2]), 10, 64)
+	return (resident - shared) * int64(os.Getpagesize()), err
+}
+
+// heapExhausted is in what workerd writes when V8 has reached its heap limit, which ends the process.
+var heapExhausted = [][]byte{[]byte("Reached heap limit"), []byte("out of memory")}
+
+// Cause waits until the process has ended, and tells why where the node ended it or its memory ran out; nil otherwise.
+func (p *Process) Cause() error {
+	<-p.Exited()
+	if cause := p.ended.Load(); cause != nil {
+		return *cause
+	}
+	out := p.Output()
+	for _, sign := range heapExhausted {
+		if bytes.Contains(out, sign) {
+			return ErrMemory
+		}
+	}
+	return nil
+}
+
+// End kills the process for a reason.
+func (p *Process) End(cause error) {
+	p.ended.CompareAndSwap(nil, &cause)
+	p.Kill()
+}
