@@ -27,13 +27,13 @@ const module = "atoll.dev/atoll"
 var layers = [][]string{
 	{"fault", "atoll", "wire"}, // words: the standard library only
 	{"durable"},                // files
-	{"limits", "route", "hop", "sandbox", "workerd", "upload", "store"}, // leaves
-	{"auth", "kv", "egress", "isolate"},                                 // services
-	{"dispatch"},                                                        // which process serves a version
-	{"binding", "deploy", "cron"},                                       // decisions
-	{"edge", "api"},                                                     // faces
-	{"node"},                                                            // wiring
-	{"nodetest"},                                                        // a whole node in a test
+	{"limits", "route", "hop", "invocation", "sandbox", "terminate", "workerd", "upload", "store"}, // leaves
+	{"auth", "kv", "egress", "isolate"}, // services
+	{"dispatch"},                        // which process serves a version
+	{"binding", "deploy", "cron"},       // decisions
+	{"edge", "api"},                     // faces
+	{"node"},                            // wiring
+	{"nodetest"},                        // a whole node in a test
 }
 
 // clientSide is the other program in the binary: it talks to a node over HTTP, and sees the words alone.
@@ -68,7 +68,7 @@ var libraries = map[string][]string{
 	"github.com/google/go-cmp":            {"test"},
 	"github.com/klauspost/compress":       {"edge", "upload", "deploy"},
 	"github.com/landlock-lsm/go-landlock": {"sandbox"},
-	"github.com/robfig/cron/v3":           {"cron", "api", "deploy"},
+	"github.com/adhocore/gronx":           {"cron"},
 	"github.com/rogpeppe/go-internal":     {"test"},
 	"github.com/spf13/cobra":              {"cli"},
 	"github.com/spf13/pflag":              {"cli"},
