@@ -11,9 +11,19 @@ type Namespace struct {
 	Account  AccountID
 	Name     NamespaceName
 	Trusted  bool // trusted_workers: its Workers see request.cf and caches.default
+	Settings NamespaceSettings
 	Scripts  int64
 	Created  time.Time
 	Modified time.Time
+}
+
+// NamespaceSettings are what an operator sets for all Workers of a dispatch namespace; zero fields are not set. They are
+// ours, Cloudflare has none of them.
+type NamespaceSettings struct {
+	CPUMs       int64 `json:"cpu_ms,omitempty"`      // CPU time of one invocation at the most
+	SubRequests int64 `json:"subrequests,omitempty"` // subrequests of one invocation at the most
+	MemoryMB    int   `json:"memory_mb,omitempty"`   // memory of an isolate, in MiB
+	Jitless     bool  `json:"jitless,omitempty"`     // V8 makes no machine code at run time: slower, and no WebAssembly
 }
 
 // Script is a script as a whole; what runs is its active Version.
@@ -28,8 +38,9 @@ type Script struct {
 	LastDeployedFrom string // "api", "wrangler" or "dash"
 	Created          time.Time
 	Modified         time.Time
-	Active           VersionID // deployed at 100%
-	Version          *Version  // the active version; nil in lists that do not load it
+	Active           VersionID         // deployed at 100%
+	Version          *Version          // the active version; nil in lists that do not load it
+	Settings         NamespaceSettings // of its dispatch namespace
 }
 
 // Version is one immutable upload of a script: its modules, bindings and settings.

@@ -96,7 +96,7 @@ func (d *Dispatcher) try(ctx context.Context, c Call) (*Reply, error) {
 		leave()
 		return nil, err
 	}
-	inv := p.Invocations.Begin(invocation.Options{Limits: d.limits(p.Spec.Version, c.Limits), Outbound: c.Outbound, Hops: c.Hops})
+	inv := p.Invocations.Begin(invocation.Options{Limits: d.limits(p.Spec.Version, sc.namespace(), c.Limits), Outbound: c.Outbound, Hops: c.Hops})
 	reply := &Reply{process: p, invocation: inv, leave: leave}
 	if !c.Request.Upgrade {
 		ctx, reply.cancel = context.WithTimeoutCause(ctx, d.opts.Wall, ErrWall)

@@ -106,7 +106,8 @@ type script struct {
 	mu       sync.Mutex
 	gone     bool           // removed from the table
 	version  *atoll.Version // nil: to be read
-	changes  int            // counts Publish
+	settings atoll.NamespaceSettings
+	changes  int // counts Publish
 	procs    []*isolate.Process
 	starting chan struct{} // closed when the start in progress has ended; nil: none is
 	crashes  int           // in a row
@@ -178,10 +179,17 @@ func (d *Dispatcher) active(ctx context.Context, s *script) (*atoll.Version, int
 		}
 		s.mu.Lock()
 		if s.changes == changes {
-			s.version = sc.Version
+			s.version, s.settings = sc.Version, sc.Settings
 		}
 		s.mu.Unlock()
 	}
+}
+
+// namespace returns the settings of the script's namespace, as they were when its version was read.
+func (s *script) namespace() atoll.NamespaceSettings {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.settings
 }
 
 // forget drops a script without processes from the table.
@@ -232,13 +240,14 @@ func (s *script) pick(version *atoll.Version, changes int) (*isolate.Process, <-
 
 // add starts one more process of the version, or takes the one that validated it. Its caller has set s.starting.
 func (d *Dispatcher) add(s *script, version *atoll.Version) error {
-	d.mu.Lock()
-	p := d.warm[version.ID]
-	delete(d.warm, version.ID)
-	d.mu.Unlock()
+	settings := s.namespace()
+	var p *isolate.Process
+	if settings.MemoryMB == 0 && !settings.Jitless { // it was validated without them
+		p = d.takeWarm(version.ID)
+	}
 	var err error
 	if p == nil {
-		p, err = d.start.Start(isolate.Spec{Ref: s.ref, Version: version, Load: d.load})
+		p, err = d.start.Start(isolate.Spec{Ref: s.ref, Version: version, Load: d.load, Memory: settings.MemoryMB, Jitless: settings.Jitless})
 	}
 	s.mu.Lock()
 	close(s.starting)
@@ -257,6 +266,15 @@ func (d *Dispatcher) add(s *script, version *atoll.Version) error {
 	}
 	go d.watch(s, p, time.Now()) // ends with the process, which the factory ends
 	return nil
+}
+
+// takeWarm returns the process that validated a version, or nil.
+func (d *Dispatcher) takeWarm(id atoll.VersionID) *isolate.Process {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	p := d.warm[id]
+	delete(d.warm, id)
+	return p
 }
 
 // healthyAfter is how long a process must have lived for its death not to count as one of a crash loop.

@@ -41,9 +41,9 @@ func (e *Exception) Resource() bool {
 // https://developers.cloudflare.com/workers/platform/limits/#cpu-time
 const MaxCPU = 300 * time.Second
 
-// limits are those of one invocation: what the script asks for or else the node's defaults, and of that and the call's own
-// the lowest.
-func (d *Dispatcher) limits(v *atoll.Version, call invocation.Limits) invocation.Limits {
+// limits are those of one invocation: what the script asks for or else the node's defaults, and of that, its namespace's and
+// the call's own the lowest.
+func (d *Dispatcher) limits(v *atoll.Version, ns atoll.NamespaceSettings, call invocation.Limits) invocation.Limits {
 	own := invocation.Limits{CPU: min(time.Duration(v.Limits.CPUMs)*time.Millisecond, MaxCPU), SubRequests: v.Limits.SubRequests}
 	if own.CPU == 0 {
 		own.CPU = d.opts.Limits.CPU
@@ -51,7 +51,7 @@ func (d *Dispatcher) limits(v *atoll.Version, call invocation.Limits) invocation
 	if own.SubRequests == 0 {
 		own.SubRequests = d.opts.Limits.SubRequests
 	}
-	return own.Lowest(call)
+	return own.Lowest(invocation.Limits{CPU: time.Duration(ns.CPUMs) * time.Millisecond, SubRequests: ns.SubRequests}).Lowest(call)
 }
 
 // enter counts a request to the script, or refuses it when there are too many. leave must be called once it has ended.

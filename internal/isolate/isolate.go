@@ -94,7 +94,12 @@ func (f *Factory) Run(ctx context.Context) error {
 		if missing > 0 {
 			s, err := f.spawn(DefaultMemory)
 			if err != nil {
-				return fmt.Errorf("start a spare process: %w", err)
+				f.lg.Error("cannot start a spare process", "err", err)
+				select {
+				case <-ctx.Done():
+				case <-time.After(time.Second):
+				}
+				continue
 			}
 			f.mu.Lock()
 			f.spares = append(f.spares, s)
