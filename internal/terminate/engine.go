@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Engine is what has to be known of a workerd binary to stop what it runs: where certain functions and variables are.
@@ -34,7 +35,7 @@ const (
 
 // symbol says what to do with the value of a symbol.
 type symbol struct {
-	name string
+	name []byte
 	kind elf.SymType
 	set  func(e *Engine, value uint64)
 }
@@ -42,17 +43,16 @@ type symbol struct {
 // symbols are those needed, in the C++ ABI's spelling.
 var symbols = []symbol{
 	function("_ZNK7workerd9IoContext2Id9isCurrentEv", isCurrent),
-	function("_ZN2v87Isolate22IsExecutionTerminatingEv", isTerminating),
 	function("_ZN2v87Isolate18TerminateExecutionEv", terminateExecution),
 	function("_ZN2v87Isolate24CancelTerminateExecutionEv", cancel),
 	function("_ZN2v88internal7Isolate18TerminateExecutionEv", taken),
-	{"_ZN7workerdL18threadLocalRequestE", elf.STT_TLS, func(e *Engine, v uint64) { e.slot = int64(v) }},
-	{"_ZN2v88internal18g_current_isolate_E", elf.STT_TLS, func(e *Engine, v uint64) { e.isolate = int64(v) }},
-	{"_ZZN7workerd9IoContext6nextIdEvE7counter", elf.STT_OBJECT, func(e *Engine, v uint64) { e.counter = v }},
+	{[]byte("_ZN7workerdL18threadLocalRequestE"), elf.STT_TLS, func(e *Engine, v uint64) { e.slot = int64(v) }},
+	{[]byte("_ZN2v88internal18g_current_isolate_E"), elf.STT_TLS, func(e *Engine, v uint64) { e.isolate = int64(v) }},
+	{[]byte("_ZZN7workerd9IoContext6nextIdEvE7counter"), elf.STT_OBJECT, func(e *Engine, v uint64) { e.counter = v }},
 }
 
 func function(name string, i int) symbol {
-	return symbol{name, elf.STT_FUNC, func(e *Engine, v uint64) { e.funcs[i] = v }}
+	return symbol{[]byte(name), elf.STT_FUNC, func(e *Engine, v uint64) { e.funcs[i] = v }}
 }
 
 // Load reads the symbol table of the workerd at path. It fails where the binary is not as expected, which another
@@ -153,24 +153,23 @@ func (e *Engine) findSymbols(f *elf.File) error {
 	if err != nil {
 		return fmt.Errorf("read symbol names: %w", err)
 	}
-	want := map[uint32]symbol{}
-	for _, s := range symbols {
-		at := bytes.Index(text, append(append([]byte{0}, s.name...), 0))
-		if at < 0 {
-			return fmt.Errorf("it has no symbol %s", s.name)
+	missing := slices.Clone(symbols)
+	for ; len(entries) >= elf.Sym64Size && len(missing) > 0; entries = entries[elf.Sym64Size:] {
+		kind, at := elf.SymType(entries[4]&0xf), f.ByteOrder.Uint32(entries)
+		if uint64(at) >= uint64(len(text)) {
+			return errors.New("its symbol table is damaged")
 		}
-		want[uint32(at+1)] = s
-	}
-	for ; len(entries) >= elf.Sym64Size && len(want) > 0; entries = entries[elf.Sym64Size:] {
-		s, ok := want[f.ByteOrder.Uint32(entries)]
-		if !ok || elf.SymType(entries[4]&0xf) != s.kind {
-			continue
+		for i, s := range missing {
+			rest, ok := bytes.CutPrefix(text[at:], s.name)
+			if ok && kind == s.kind && len(rest) > 0 && rest[0] == 0 {
+				s.set(e, f.ByteOrder.Uint64(entries[8:]))
+				missing = slices.Delete(missing, i, i+1)
+				break
+			}
 		}
-		s.set(e, f.ByteOrder.Uint64(entries[8:]))
-		delete(want, f.ByteOrder.Uint32(entries))
 	}
-	for _, s := range want {
-		return fmt.Errorf("its symbol %s is not as expected", s.name)
+	if len(missing) > 0 {
+		return fmt.Errorf("it has no symbol %s", missing[0].name)
 	}
 	return nil
 }

@@ -109,6 +109,9 @@ func (s *stop) watch(data, code uintptr) error {
 	return s.t.explain(poke(s.t.pid, control, on))
 }
 
+// written is the word at data, whose writing has trapped the thread.
+func (s *stop) written(data uintptr) (uint64, error) { return s.t.readWord(data) }
+
 func poke(pid int, offset, value uintptr) error {
 	_, _, errno := unix.Syscall6(unix.SYS_PTRACE, unix.PTRACE_POKEUSR, uintptr(pid), offset, value, 0, 0)
 	if errno != 0 {

@@ -1,6 +1,7 @@
 package terminate
 
 import (
+	"context"
 	"fmt"
 	"unsafe"
 
@@ -92,6 +93,31 @@ func (s *stop) watch(data, code uintptr) error {
 	}
 	s.watching = data != 0 || code != 0
 	return nil
+}
+
+// written is the word at data, whose writing has trapped the thread. The trap comes before the instruction, which is
+// stepped over here.
+func (s *stop) written(data uintptr) (uint64, error) {
+	if err := s.watch(0, 0); err != nil {
+		return 0, err
+	}
+	if err := s.restore(); err != nil {
+		return 0, err
+	}
+	if err := unix.PtraceSingleStep(s.t.pid); err != nil {
+		return 0, s.t.explain(err)
+	}
+	s.running = true
+	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+	defer cancel()
+	if _, err := s.wait(ctx); err != nil {
+		return 0, err
+	}
+	word, err := s.t.readWord(data)
+	if err != nil {
+		return 0, err
+	}
+	return word, s.watch(data, 0)
 }
 
 func setDebug(pid, set int, d *debugRegisters) error {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -164,6 +165,22 @@ func newRig(t testing.TB, opts rigOptions) *rig {
 	return r
 }
 
+// with is r for a subtest.
+func (r *rig) with(t *testing.T) *rig {
+	c := *r
+	c.TB = t
+	return &c
+}
+
+// traced tells whether somebody traces the process.
+func (r *rig) traced() bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", r.proc.Pid()))
+	if err != nil {
+		r.Fatal(err)
+	}
+	return !bytes.Contains(b, []byte("TracerPid:\t0\n"))
+}
+
 func tail(b []byte) []byte { return b[max(0, len(b)-4000):] }
 
 func (r *rig) listen(path string) *os.File {
@@ -260,9 +277,9 @@ func (a *answers) wait() map[string]int {
 }
 
 func (a *answers) String() string {
-	var b bytes.Buffer
+	var parts []string
 	for k, n := range a.wait() {
-		fmt.Fprintf(&b, "%dx %q ", n, k)
+		parts = append(parts, fmt.Sprintf("%dx %q", n, k))
 	}
-	return b.String()
+	return strings.Join(parts, ", ")
 }

@@ -150,6 +150,9 @@ func (t *Target) Started() (Context, error) {
 // slot is the address of the pointer to the current IoContext.
 func (t *Target) slot() uintptr { return t.thread + uintptr(t.engine.slot) }
 
+// isolate is the address of the pointer to the isolate that the thread has entered.
+func (t *Target) isolate() uintptr { return t.thread + uintptr(t.engine.isolate) }
+
 func (t *Target) function(i int) uintptr { return t.base + uintptr(t.engine.funcs[i]) }
 
 // read fills b from the process's memory.

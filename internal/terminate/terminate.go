@@ -84,7 +84,7 @@ func (s *stop) isCurrent(want Context) (bool, error) {
 
 // end has V8 asked to end what it runs, and lets the thread go on until it has.
 func (s *stop) end(ctx context.Context) (Outcome, error) {
-	isolate, err := s.t.readWord(s.t.thread + uintptr(s.t.engine.isolate))
+	isolate, err := s.t.readWord(s.t.isolate())
 	if err != nil || isolate == 0 {
 		return Absent, err
 	}
@@ -95,52 +95,58 @@ func (s *stop) end(ctx context.Context) (Outcome, error) {
 	if _, err := s.call(terminateExecution, isolate); err != nil {
 		return Absent, err
 	}
-	outcome, err := s.follow(ctx)
+	outcome, err := s.follow(ctx, isolate)
 	if err != nil {
 		return outcome, err
 	}
 	if err := s.watch(0, 0); err != nil {
 		return outcome, err
 	}
-	ending, err := s.call(isTerminating, isolate)
-	if err == nil && ending&1 == 0 {
-		// Where V8 has obeyed, nothing of ours is pending. But workerd, in unwinding, asks once more, to be rid of the
-		// request's microtasks, and there may have been none to obey.
-		_, err = s.call(cancel, isolate)
-	}
+	_, err = s.call(cancel, isolate)
 	return outcome, err
 }
 
-// follow lets the thread run, passing its signals on, until it leaves the request. It ends in a stop.
-func (s *stop) follow(ctx context.Context) (Outcome, error) {
+// follow lets the thread run, passing its signals on, until V8 has obeyed and the thread has left the isolate, or has left
+// the request before V8 came to it. It ends in a stop.
+//
+// Once V8 has obeyed there may still be something to cancel: when it has caught the termination, workerd asks for another
+// one, so that none of the request's microtasks runs, and where there are none it stays pending.
+func (s *stop) follow(ctx context.Context, isolate uint64) (Outcome, error) {
 	outcome, signal := Missed, unix.Signal(0)
 	for {
 		event, err := s.resume(ctx, signal)
-		if errors.Is(err, errLate) {
+		late := errors.Is(err, errLate)
+		if late {
 			event, err = s.interrupt()
 		}
-		signal = 0
+		signal = event.signal
 		switch {
 		case err != nil:
 			return outcome, err
-		case event.kind == interrupted:
+		case event.kind == interrupted && late:
 			if outcome == Missed {
 				outcome = Overdue
 			}
 			return outcome, nil
-		case event.kind == signalled:
-			signal = event.signal
+		case event.kind != trapped: // a signal to be taken, or a SIGCONT that tells tracers of itself
 			continue
 		}
 		pc, err := s.pc()
-		if err != nil {
+		switch {
+		case err != nil:
 			return outcome, err
+		case pc == s.t.function(taken):
+			outcome = Terminated
+			err = s.watch(s.t.isolate(), 0)
+		case outcome == Missed: // the request is no longer current
+			return outcome, nil
+		default:
+			var now uint64
+			if now, err = s.written(s.t.isolate()); err == nil && now != isolate {
+				return outcome, nil
+			}
 		}
-		if pc != s.t.function(taken) {
-			return outcome, nil // the watchpoint
-		}
-		outcome = Terminated
-		if err := s.watch(s.t.slot(), 0); err != nil {
+		if err != nil {
 			return outcome, err
 		}
 	}

@@ -1,33 +1,275 @@
 package terminate
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
 
-func TestLoad(t *testing.T) {
-	start := time.Now()
-	r := newRig(t, rigOptions{})
-	t.Logf("%+v in %v", r.engine, time.Since(start))
-	cur, err := r.target.Current()
-	n, err2 := r.target.Started()
-	t.Log(cur, err, n, err2)
-	t.Logf("slot %x", r.target.slot())
-}
-
+// Whatever keeps a request busy can be ended, save long built-in functions.
 func TestTerminate(t *testing.T) {
 	r := newRig(t, rigOptions{})
-	for _, path := range []string{"/loop", "/microtasks", "/regex", "/finally", "/wasm", "/sort", "/getter", "/proxy", "/promises", "/timer"} {
-		t.Run(path[1:], func(t *testing.T) {
-			r := *r
-			r.TB = t
-			a := r.background(1, path)
-			c := r.busy()
-			start := time.Now()
-			o := r.terminate(c)
-			took := time.Since(start)
-			t.Logf("%v in %v: %s", o, took, a)
+	for _, name := range []string{"loop", "microtasks", "regex", "finally", "wasm", "sort", "getter", "proxy", "promises", "timer"} {
+		t.Run(name, func(t *testing.T) {
+			r := r.with(t)
+			waiting := r.background(10, "/wait?ms=100")
+			a := r.background(1, "/"+name)
+			if got := r.terminate(r.busy()); got != Terminated {
+				t.Errorf("%v", got)
+			}
+			if got := a.String(); got != `1x "500 Internal Server Error"` {
+				t.Errorf("the request was answered %s", got)
+			}
+			if got := waiting.String(); got != `10x "200 waited"` {
+				t.Errorf("those that waited were answered %s", got)
+			}
 			r.want("/", 200, "hello")
 		})
+	}
+}
+
+// Work after the response runs in its request's context, and is ended like it.
+func TestTerminateAfterResponse(t *testing.T) {
+	r := newRig(t, rigOptions{})
+	r.want("/after", 200, "answered")
+	if got := r.terminate(r.busy()); got != Terminated {
+		t.Errorf("%v", got)
+	}
+	r.want("/", 200, "hello")
+}
+
+// Three hundred terminations in one process: everything else it does goes on, and its globals stay.
+func TestTerminateManyTimes(t *testing.T) {
+	r := newRig(t, rigOptions{})
+	waiting := r.background(100, "/wait?ms=3000")
+	streams := r.background(10, "/stream?ms=2000")
+	for n := 1; n <= 300; n++ {
+		a := r.background(1, "/loop")
+		c := r.busy()
+		if got := r.terminate(c); got != Terminated {
+			t.Fatalf("%d: %v", n, got)
+		}
+		if got := r.terminate(c); got != Absent {
+			t.Fatalf("%d, again: %v", n, got)
+		}
+		if got := a.String(); got != `1x "500 Internal Server Error"` {
+			t.Fatalf("%d: answered %s", n, got)
+		}
+		r.want("/count", 200, fmt.Sprint(n))
+	}
+	if got := waiting.String(); got != `100x "200 waited"` {
+		t.Errorf("those that waited were answered %s", got)
+	}
+	if got := streams.String(); got != `10x "200 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 "` {
+		t.Errorf("those that streamed were answered %s", got)
+	}
+}
+
+// Under a load of short requests nearly every termination comes too late. Each request that fails is one that a
+// termination has reported, and each that was reported fails.
+func TestTerminateUnderLoad(t *testing.T) {
+	r := newRig(t, rigOptions{})
+	var clients sync.WaitGroup
+	var stop atomic.Bool
+	var failed, answered atomic.Int64
+	for i := range 8 {
+		path, want := "/work", "89995,89995,89995"
+		if i%2 == 0 {
+			path, want = "/", "hello"
+		}
+		clients.Go(func() {
+			for !stop.Load() {
+				switch status, body := r.get(path); {
+				case status == 500:
+					failed.Add(1)
+				case status != 200 || body != want:
+					t.Errorf("%s: answered %d %q", path, status, body)
+				default:
+					answered.Add(1)
+				}
+			}
+		})
+	}
+	outcomes := map[Outcome]int{}
+	wanted := map[Context]bool{}
+	for n := 0; n < 1000; {
+		c, err := r.target.Current()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c == None || wanted[c] {
+			continue
+		}
+		if n++; n%2 == 0 { // the request of a moment ago: as a rule another one runs by now
+			pause(50 * time.Microsecond)
+		}
+		o := r.terminate(c)
+		outcomes[o]++
+		wanted[c] = true
+	}
+	stop.Store(true)
+	clients.Wait()
+	t.Logf("%v; %d requests failed, %d were answered", outcomes, failed.Load(), answered.Load())
+	if int64(outcomes[Terminated]) != failed.Load() {
+		t.Errorf("%d terminations, but %d requests failed", outcomes[Terminated], failed.Load())
+	}
+	for range 100 {
+		r.want("/work", 200, "89995,89995,89995")
+	}
+}
+
+// A built-in function that does not look whether it should end is told from one that does.
+func TestOverdue(t *testing.T) {
+	r := newRig(t, rigOptions{})
+	a := r.background(1, "/json")
+	c := r.busy()
+	overdue := 0
+	for range 20 {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Millisecond)
+		o, err := r.target.Terminate(ctx, c)
+		cancel()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if o == Overdue {
+			overdue++
+			continue
+		}
+		break
+	}
+	t.Logf("overdue %d times", overdue)
+	if overdue == 0 {
+		t.Error("it ended at once: this test needs a slower function")
+	}
+	r.proc.Kill()
+	a.wait()
+	if _, err := r.target.Terminate(context.Background(), c); !errors.Is(err, ErrGone) {
+		t.Errorf("after its end: %v", err)
+	}
+	if _, err := r.target.Current(); !errors.Is(err, ErrGone) {
+		t.Errorf("after its end: %v", err)
+	}
+	if _, err := r.engine.Attach(r.proc.Pid()); !errors.Is(err, ErrGone) {
+		t.Errorf("attach after its end: %v", err)
+	}
+}
+
+// A process that dies while its thread is held is reaped by its sandbox, with the signal that ended it.
+func TestDeathInStop(t *testing.T) {
+	for range 5 {
+		r := newRig(t, rigOptions{})
+		a := r.background(1, "/json")
+		c := r.busy()
+		done := make(chan error, 1)
+		go func() {
+			_, err := r.target.Terminate(context.Background(), c)
+			done <- err
+		}()
+		for !r.traced() {
+			pause(100 * time.Microsecond)
+		}
+		r.proc.Kill()
+		if got := r.proc.ExitState(); got.Signal != syscall.SIGKILL {
+			t.Errorf("ended by %v", got)
+		}
+		if err := <-done; err != nil && !errors.Is(err, ErrGone) {
+			t.Errorf("the termination: %v", err)
+		}
+		a.wait()
+	}
+}
+
+// Signals that come while the thread is held reach it later.
+func TestSignals(t *testing.T) {
+	r := newRig(t, rigOptions{})
+	var stop atomic.Bool
+	var sender sync.WaitGroup
+	sender.Go(func() {
+		for !stop.Load() {
+			r.proc.Signal(syscall.SIGWINCH) // ignored by default
+			r.proc.Signal(syscall.SIGCONT)
+		}
+	})
+	for range 50 {
+		a := r.background(1, "/loop")
+		if got := r.terminate(r.busy()); got != Terminated {
+			t.Errorf("%v", got)
+		}
+		a.wait()
+	}
+	stop.Store(true)
+	sender.Wait()
+	r.want("/", 200, "hello")
+	if err := r.proc.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.proc.ExitState(); got.Code != 0 {
+		t.Errorf("asked to stop, it ended by %v", got)
+	}
+}
+
+// A process that is stopped as a whole is left alone.
+func TestStoppedProcess(t *testing.T) {
+	r := newRig(t, rigOptions{})
+	a := r.background(1, "/loop")
+	c := r.busy()
+	if err := r.proc.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	o, err := r.target.Terminate(ctx, c)
+	t.Log(o, err)
+	if err := r.proc.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	if o != Terminated {
+		if got := r.terminate(c); got != Terminated {
+			t.Errorf("%v", got)
+		}
+	}
+	a.wait()
+	r.want("/", 200, "hello")
+}
+
+// The process's own system calls are restarted as if it had not been stopped: here that of a process which waits.
+func TestIdle(t *testing.T) {
+	r := newRig(t, rigOptions{})
+	for range 100 {
+		if _, err := r.engine.Attach(r.proc.Pid()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.want("/", 200, "hello")
+}
+
+func TestCurrent(t *testing.T) {
+	r := newRig(t, rigOptions{})
+	if c, err := r.target.Current(); c != None || err != nil {
+		t.Errorf("idle: %v, %v", c, err)
+	}
+	for n := Context(2); n < 5; n++ {
+		a := r.background(1, "/loop")
+		c := r.busy()
+		if started, err := r.target.Started(); c != n || started != n || err != nil {
+			t.Errorf("request %d is %d of %d, %v", n, c, started, err)
+		}
+		r.terminate(c)
+		a.wait()
+	}
+}
+
+// Attach refuses what is not the engine.
+func TestAttachRefuses(t *testing.T) {
+	r := newRig(t, rigOptions{})
+	if _, err := r.engine.Attach(os.Getpid()); err == nil || !strings.Contains(err.Error(), "another program") {
+		t.Errorf("itself: %v", err)
 	}
 }
