@@ -71,7 +71,7 @@ func (b *bench) startAtollChain() (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := n.platform(dispatchScript); err == nil {
+	if err = n.platform(dispatchScript); err == nil {
 		err = n.deploy(user(helloName), helloScript)
 	}
 	if err == nil {
