@@ -335,6 +335,17 @@ func (d *Dispatcher) Publish(ref atoll.ScriptRef) {
 	}
 }
 
+// Processes returns how many processes serve scripts.
+func (d *Dispatcher) Processes() int {
+	n := 0
+	for _, s := range d.all() {
+		s.mu.Lock()
+		n += len(s.procs)
+		s.mu.Unlock()
+	}
+	return n
+}
+
 // PublishNamespace is Publish for every script of a dispatch namespace.
 func (d *Dispatcher) PublishNamespace(account atoll.AccountID, ns atoll.NamespaceName) {
 	for _, s := range d.all() {

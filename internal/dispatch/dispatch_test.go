@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,6 +23,7 @@ import (
 	"atoll.dev/atoll/internal/dispatch"
 	"atoll.dev/atoll/internal/fault"
 	"atoll.dev/atoll/internal/hop"
+	"atoll.dev/atoll/internal/invocation"
 	"atoll.dev/atoll/internal/isolate"
 	"atoll.dev/atoll/internal/sandbox"
 	"atoll.dev/atoll/internal/workerd/workerdtest"
@@ -75,6 +77,7 @@ func (s *scripts) module(name string, t atoll.ModuleType, source string) atoll.M
 type rig struct {
 	*scripts
 	*dispatch.Dispatcher
+	*binding.Border
 	t *testing.T
 }
 
@@ -112,7 +115,7 @@ func newRig(t *testing.T, opts dispatch.Options) *rig {
 		box.Close()
 		os.RemoveAll(dir)
 	})
-	return &rig{s, d, t}
+	return &rig{s, d, border, t}
 }
 
 // put makes a version of one ES module the active one.
@@ -427,4 +430,143 @@ func TestWallLimit(t *testing.T) {
 	if _, err := r.do(user("alice"), &hop.Request{Method: "GET", Target: "/"}); !errors.Is(err, dispatch.ErrWall) {
 		t.Errorf("got %v", err)
 	}
+}
+
+// id answers with what tells one process of a script from another.
+const id = `globalThis.id ??= crypto.randomUUID(); `
+
+func TestBusyScriptGetsMoreProcesses(t *testing.T) {
+	r := newRig(t, dispatch.Options{MaxPerCores: 2})
+	r.put(user("alice"), `export default { fetch() { `+id+` for (let i = 0, x = 0; i < 3e7; i++) x += i; return new Response(id); } }`)
+	ids := map[string]bool{}
+	var mu sync.Mutex
+	var clients sync.WaitGroup
+	stop := time.Now().Add(30 * time.Second)
+	for range 4 {
+		clients.Go(func() {
+			for time.Now().Before(stop) {
+				got := r.get(user("alice"), "/")
+				mu.Lock()
+				ids[got] = true
+				n := len(ids)
+				mu.Unlock()
+				if n > 1 {
+					return
+				}
+			}
+		})
+	}
+	clients.Wait()
+	if len(ids) != 2 {
+		t.Errorf("%d processes answered, want 2: %v", len(ids), ids)
+	}
+}
+
+func TestIdleProcessesStop(t *testing.T) {
+	r := newRig(t, dispatch.Options{IdleAfter: time.Second})
+	r.put(user("alice"), `export default { fetch() { `+id+` return new Response(id); } }`)
+	first := r.get(user("alice"), "/")
+	for range 100 {
+		if r.Processes() == 0 {
+			if second := r.get(user("alice"), "/"); second == first || strings.HasPrefix(second, "error") {
+				t.Errorf("after a stop: %q, before: %q", second, first)
+			}
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	t.Error("an idle process was not stopped")
+}
+
+func TestShortMemoryStopsTheIdle(t *testing.T) {
+	r := newRig(t, dispatch.Options{MinMemory: 2}) // more than there ever is
+	r.put(user("alice"), `export default { fetch() { return new Response("up"); } }`)
+	r.want(user("alice"), "/", "up")
+	for range 100 {
+		if r.Processes() == 0 {
+			r.want(user("alice"), "/", "up")
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	t.Error("memory was short and nothing was stopped")
+}
+
+func TestWaitUntilOutlivesARedeploy(t *testing.T) {
+	r := newRig(t, dispatch.Options{})
+	done := make(chan struct{})
+	r.Services.Egress = func(w http.ResponseWriter, req *http.Request, _ string) error {
+		close(done)
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	}
+	r.put(user("alice"), `export default { fetch(request, env, ctx) {
+		ctx.waitUntil((async () => { await scheduler.wait(1500); await fetch("http://log.test/"); })());
+		return new Response("one"); } }`)
+	r.want(user("alice"), "/", "one")
+	r.put(user("alice"), `export default { fetch() { return new Response("two"); } }`)
+	r.want(user("alice"), "/", "two")
+	select {
+	case <-done:
+	case <-time.After(20 * time.Second):
+		t.Error("waitUntil work was cut off by a redeploy")
+	}
+}
+
+func TestServiceBinding(t *testing.T) {
+	r := newRig(t, dispatch.Options{})
+	r.put(platform("shop"), `import { WorkerEntrypoint } from "cloudflare:workers";
+		export class Admin extends WorkerEntrypoint { fetch(request) { return new Response("admin " + request.method + " " + this.env.NAME); } }
+		export default { fetch(request) { if (request.url.endsWith("/throw")) throw new TypeError("closed"); return new Response("shop " + request.url); } }`,
+		func(v *atoll.Version) {
+			v.Bindings = []atoll.Binding{{Name: "NAME", Type: "plain_text", Fields: json.RawMessage(`{"text":"root"}`)}}
+		})
+	r.put(user("alice"), `export default { async fetch(request, env) {
+		const path = new URL(request.url).pathname;
+		if (path === "/admin") return env.ADMIN.fetch("http://x/", { method: "POST" });
+		try { return await env.SHOP.fetch(request); } catch (e) { return new Response(e.name + "|" + e.message); } } }`,
+		func(v *atoll.Version) {
+			v.Bindings = []atoll.Binding{
+				{Name: "SHOP", Type: "service", Fields: json.RawMessage(`{"service":"shop"}`)},
+				{Name: "ADMIN", Type: "service", Fields: json.RawMessage(`{"service":"shop","entrypoint":"Admin"}`)},
+			}
+		})
+	r.want(user("alice"), "/a", "shop http://example.com/a")
+	r.want(user("alice"), "/throw", "TypeError|closed")
+	r.want(user("alice"), "/admin", "admin POST root")
+}
+
+func TestSubRequestLimit(t *testing.T) {
+	r := newRig(t, dispatch.Options{})
+	r.Services.Egress = func(w http.ResponseWriter, req *http.Request, _ string) error {
+		fmt.Fprint(w, req.Host)
+		return nil
+	}
+	r.put(user("alice"), `export default { async fetch(request) {
+		let n = 0;
+		try { for (let i = 0; i < 10; i++) { await (await fetch("http://origin.test/")).text(); n++; } } catch (e) { return new Response(n + " " + e.message); }
+		return new Response(String(n)); } }`)
+	ctx := context.Background()
+	var clients sync.WaitGroup
+	for _, limit := range []int64{3, 5, 8, 20} {
+		clients.Go(func() { // at once, in one process
+			for range 5 {
+				reply, err := r.Do(ctx, dispatch.Call{Script: user("alice"), Request: &hop.Request{Method: "GET", Target: "/", Host: "a"}, Proto: "http", Limits: invocation.Limits{SubRequests: limit}})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				b, _ := io.ReadAll(reply.Body)
+				reply.Close()
+				want := fmt.Sprintf("%d Too many subrequests.", limit)
+				if limit > 10 {
+					want = "10"
+				}
+				if string(b) != want {
+					t.Errorf("limit %d: got %q", limit, b)
+				}
+			}
+		})
+	}
+	clients.Wait()
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"slices"
 	"strconv"
@@ -12,7 +13,7 @@ import (
 	"atoll.dev/atoll/internal/isolate"
 )
 
-// busy is the part of a core from which on a process is not enough for its script.
+// busy is the part of the time from which on a process that runs or waits to run is not enough for its script.
 const busy = 0.7
 
 // Run looks after the processes until ctx is done: it stops the idle, least recently used first when memory is short, and
@@ -33,8 +34,20 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 }
 
 type usage struct {
-	cpu  time.Duration
-	when time.Time
+	wanted time.Duration
+	when   time.Time
+}
+
+// demand is how long a process's main thread, the one that runs JavaScript, has run or waited to run: the first two fields
+// of /proc/PID/schedstat. Time waited counts, or a busy machine would make a busy script look idle.
+func demand(pid int) (time.Duration, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/schedstat", pid))
+	if err != nil {
+		return 0, err
+	}
+	var ran, waited time.Duration
+	_, err = fmt.Sscan(string(b), &ran, &waited)
+	return ran + waited, err
 }
 
 // scale starts one more process for each script whose processes were all busy since the last look.
@@ -50,14 +63,14 @@ func (d *Dispatcher) scale(before map[*isolate.Process]usage, now time.Time) map
 				all = false
 				continue // asleep: not worth a system call
 			}
-			cpu, err := p.CPUTime()
+			wanted, err := demand(p.Pid())
 			if err != nil {
 				all = false
 				continue
 			}
-			after[p] = usage{cpu, now}
+			after[p] = usage{wanted, now}
 			was, ok := before[p]
-			all = all && ok && float64(cpu-was.cpu) > busy*float64(now.Sub(was.when))
+			all = all && ok && float64(wanted-was.wanted) > busy*float64(now.Sub(was.when))
 		}
 		if !all {
 			continue
