@@ -5,8 +5,8 @@
 // It is not a container runtime: there are no images, no networks between children, no program other than the one
 // named, and it does not know what a Worker is. It does not restart what dies; package isolate does.
 //
-// Invariant: a child of a Sandbox never outlives it. Every child is forked by one goroutine locked to its thread, and
-// has PDEATHSIG set, which the kernel ties to the forking thread (prctl(2)); Close kills and reaps what is left.
+// Invariant: a child of a Sandbox never outlives it. Every child has PDEATHSIG set, which the kernel ties to
+// the thread that is its parent (prctl(2)), here that of one goroutine locked to it; Close kills and reaps what is left.
 //
 // Concurrency: every method may be called from any goroutine. The children are set up by the program itself, executed
 // again as "atoll-sandbox" (see Main): between fork and exec Go runs a single thread and can do little.
