@@ -45,6 +45,7 @@ test: build test/clients/node_modules/.package-lock.json ## everything, unattend
 check: build ## what a reviewer expects: format, vet, staticcheck, vulnerabilities, layers, docs, the race detector
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt these:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
 	$(GO) vet $(PACKAGES)
+	$(GO) -C test/clients/gosdk vet ./...
 	$(TOOL) staticcheck $(PACKAGES)
 	@scripts/vulncheck.sh
 	$(GO) test -count=1 .
