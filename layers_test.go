@@ -63,17 +63,17 @@ var forbidden = []struct {
 // libraries say which packages may import which module from outside; "test" stands for every _test.go file. A module
 // that is not here is imported nowhere: adding one is a decision, and has a line in docs/dependencies.md.
 var libraries = map[string][]string{
-	"github.com/go-chi/chi/v5":            {"api"},
-	"github.com/google/go-cmp":            {"test"},
-	"github.com/klauspost/compress":       {"edge", "upload", "deploy"},
-	"github.com/adhocore/gronx":           {"cron"},
-	"github.com/rogpeppe/go-internal":     {"test"},
-	"github.com/spf13/cobra":              {"cli"},
-	"github.com/spf13/pflag":              {"cli"},
-	"golang.org/x/net":                    {"edge", "hop", "egress", "dispatch", "isolate", "node", "api", "test"},
-	"golang.org/x/sync":                   {"anyone"},
-	"golang.org/x/sys":                    {"anyone"},
-	"modernc.org/sqlite":                  {"store", "kv"},
+	"github.com/go-chi/chi/v5":        {"api"},
+	"github.com/google/go-cmp":        {"test"},
+	"github.com/klauspost/compress":   {"edge", "upload", "deploy"},
+	"github.com/adhocore/gronx":       {"cron"},
+	"github.com/rogpeppe/go-internal": {"test"},
+	"github.com/spf13/cobra":          {"cli"},
+	"github.com/spf13/pflag":          {"cli"},
+	"golang.org/x/net":                {"edge", "hop", "egress", "dispatch", "isolate", "node", "api", "test"},
+	"golang.org/x/sync":               {"anyone"},
+	"golang.org/x/sys":                {"anyone"},
+	"modernc.org/sqlite":              {"store", "kv"},
 }
 
 func TestLayers(t *testing.T) {
