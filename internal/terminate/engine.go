@@ -26,7 +26,6 @@ type Engine struct {
 // The functions, by their place in Engine.funcs.
 const (
 	isCurrent          = iota // IoContext::Id::isCurrent: whether the request of that id is running right now
-	isTerminating             // v8::Isolate::IsExecutionTerminating
 	terminateExecution        // v8::Isolate::TerminateExecution: sets a flag
 	cancel                    // v8::Isolate::CancelTerminateExecution
 	taken                     // v8's own Isolate::TerminateExecution, which runs when the flag is seen and obeyed

@@ -219,19 +219,23 @@ func (r *rig) want(path string, status int, body string) {
 	}
 }
 
-// busy waits until the same request has been found running for some time, and returns it.
+// busy waits until one request has kept the process busy for 10 ms by its own clock, and returns it.
 func (r *rig) busy() Context {
 	r.Helper()
-	last, since := None, time.Now()
+	last, since := None, time.Duration(0)
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); pause(200 * time.Microsecond) {
 		now, err := r.target.Current()
 		if err != nil {
 			r.Fatal(err)
 		}
-		if now != last {
-			last, since = now, time.Now()
+		used, err := r.proc.CPUTime()
+		if err != nil {
+			r.Fatal(err)
 		}
-		if last != None && time.Since(since) > 5*time.Millisecond {
+		if now != last {
+			last, since = now, used
+		}
+		if last != None && used-since > 10*time.Millisecond {
 			return last
 		}
 	}

@@ -43,6 +43,9 @@ func (t *Target) stopped(f func(*stop) error) (err error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if err := unix.PtraceSeize(t.pid); err != nil {
+		if t.ending() {
+			return ErrGone
+		}
 		return fmt.Errorf("seize: %w", t.explain(err))
 	}
 	s := &stop{t: t, running: true}
@@ -336,9 +339,14 @@ func (t *Target) threadPointer() (tp uintptr, err error) {
 }
 
 // ended tells whether the process has ended, so that its id may be another's.
-func (t *Target) ended() bool {
+func (t *Target) ended() bool { return t.endsWithin(0) }
+
+// ending tells whether the process has ended or is about to: a thread that has been killed may not be traced any more.
+func (t *Target) ending() bool { return t.endsWithin(100 * time.Millisecond) }
+
+func (t *Target) endsWithin(d time.Duration) bool {
 	fds := []unix.PollFd{{Fd: int32(t.pidfd), Events: unix.POLLIN}}
-	n, err := unix.Poll(fds, 0)
+	n, err := unix.Poll(fds, int(d.Milliseconds()))
 	return t.pidfd < 0 || err == nil && n > 0
 }
 

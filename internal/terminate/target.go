@@ -50,6 +50,9 @@ func (e *Engine) Attach(pid int) (*Target, error) {
 	}
 	t := &Target{engine: e, pid: pid, pidfd: pidfd}
 	if err := t.locate(); err != nil {
+		if t.ending() {
+			err = ErrGone
+		}
 		t.Close()
 		return nil, fmt.Errorf("attach to process %d: %w", pid, err)
 	}
@@ -73,9 +76,6 @@ var ErrNotReady = errors.New("the process is not ready yet")
 
 func (t *Target) locate() error {
 	auxv, err := os.ReadFile("/proc/" + strconv.Itoa(t.pid) + "/auxv")
-	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
-		return ErrGone
-	}
 	if err != nil {
 		return err
 	}
