@@ -34,14 +34,6 @@ type (
 	}
 )
 
-// bytesOf returns a raw answer of bytes in memory.
-func bytesOf(contentType string, b []byte) raw {
-	return raw{contentType: contentType, size: int64(len(b)), write: func(w io.Writer) error {
-		_, err := w.Write(b)
-		return err
-	}}
-}
-
 // render writes what a handler returned, and returns the status.
 func (a *API) render(w http.ResponseWriter, r *http.Request, result any, err error) int {
 	if err != nil {

@@ -93,12 +93,6 @@ func (q *request) number(name string, lo, hi, otherwise int) (int, error) {
 	return n, nil
 }
 
-// flag reports whether the query parameter is "true" or "1".
-func (q *request) flag(name string) bool {
-	v := q.URL.Query().Get(name)
-	return v == "true" || v == "1"
-}
-
 // source says which kind of client sends the request, for the record of deployments.
 func (q *request) source() string {
 	if strings.HasPrefix(q.UserAgent(), "wrangler/") {
