@@ -33,7 +33,7 @@ import (
 // Services are what lies behind the border.
 type Services struct {
 	Call   func(context.Context, dispatch.Call) (*dispatch.Reply, error)
-	Egress func(w http.ResponseWriter, r *http.Request, proto string) error
+	Egress *egress.Gate
 	KV     func(namespace string) http.Handler
 }
 
@@ -199,21 +199,6 @@ func (b *Border) refuse(w http.ResponseWriter, p *isolate.Process, bound atoll.B
 func throw(w http.ResponseWriter, e *dispatch.Exception) {
 	w.Header().Set(isolate.HeaderError, e.Pack())
 	w.WriteHeader(http.StatusInternalServerError)
-}
-
-// errSubRequests is thrown at the subrequest that is one too many:
-// https://developers.cloudflare.com/workers/platform/limits/#subrequests
-var errSubRequests = &dispatch.Exception{Name: "Error", Message: "Too many subrequests."}
-
-func (b *Border) egress(w http.ResponseWriter, r *http.Request, p *isolate.Process) {
-	if _, ok := p.Invocations.Charge(takeTag(r.Header)); !ok {
-		throw(w, errSubRequests)
-		return
-	}
-	if err := b.Egress(w, r, r.Header.Get(isolate.HeaderProto)); err != nil {
-		b.lg.Debug("subrequest failed", "host", r.Host, "err", err)
-		throw(w, &dispatch.Exception{Name: "Error", Message: egress.Reason(err)})
-	}
 }
 
 // cache answers the Cache API as an empty cache that keeps nothing: a match misses, a put is dropped, a delete finds

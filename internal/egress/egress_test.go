@@ -1,6 +1,10 @@
 package egress
 
 import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -9,88 +13,588 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
+
+	"atoll.dev/atoll/internal/atoll"
 )
 
-func TestPublic(t *testing.T) {
-	for _, public := range []string{"1.1.1.1", "8.8.8.8", "2606:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101", "2002:101:101::"} {
-		if !Public(netip.MustParseAddr(public)) {
-			t.Errorf("%s is public", public)
-		}
-	}
-	for _, private := range []string{
-		"0.0.0.0", "0.1.2.3", "10.0.0.1", "100.64.0.1", "127.0.0.1", "127.9.9.9", "169.254.169.254", "172.16.0.1", "172.31.255.255",
-		"192.0.0.8", "192.0.2.1", "192.88.99.1", "192.168.0.1", "198.18.0.1", "198.51.100.1", "203.0.113.1", "224.0.0.1", "240.0.0.1", "255.255.255.255",
-		"::", "::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::127.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "64:ff9b:1::1", "100::1", "2001::1",
-		"2001:db8::1", "2002:7f00:1::", "2002:a00:1::", "3fff::1", "5f00::1", "fc00::1", "fd00::1", "fe80::1", "fec0::1", "ff02::1",
-	} {
-		if Public(netip.MustParseAddr(private)) {
-			t.Errorf("%s is not public", private)
-		}
-	}
+var (
+	account = atoll.AccountID(strings.Repeat("0", 32))
+	alice   = atoll.ScriptRef{Account: account, Namespace: "production", Name: "alice"}
+	bob     = atoll.ScriptRef{Account: account, Namespace: "production", Name: "bob"}
+	router  = atoll.ScriptRef{Account: account, Name: "router"} // a platform Worker
+)
+
+var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+
+// zone is the addresses of names, in place of DNS. Every lookup takes the next answer of a name; the last one stays.
+type zone struct {
+	mu      sync.Mutex
+	answers map[string][][]string
+	asked   map[string]int
 }
 
-// front serves the gate's answer to each request.
-func front(t *testing.T, opts Options) *httptest.Server {
+func newZone(answers map[string][][]string) *zone {
+	return &zone{answers: answers, asked: map[string]int{}}
+}
+
+func (z *zone) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, error) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	host = strings.TrimSuffix(host, ".")
+	list := z.answers[host]
+	if len(list) == 0 {
+		return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+	}
+	n := min(z.asked[host], len(list)-1)
+	z.asked[host]++
+	var out []netip.Addr
+	for _, s := range list[n] {
+		out = append(out, netip.MustParseAddr(s))
+	}
+	return out, nil
+}
+
+// table is rules in memory.
+type table struct {
+	mu    sync.Mutex
+	rules map[atoll.ScriptRef]atoll.EgressRules // without a name: the namespace's
+	err   error
+}
+
+func (s *table) set(ref atoll.ScriptRef, r atoll.EgressRules) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.rules == nil {
+		s.rules = map[atoll.ScriptRef]atoll.EgressRules{}
+	}
+	s.rules[ref] = r
+}
+
+func (s *table) EgressRules(_ context.Context, ref atoll.ScriptRef) (ns, script *atoll.EgressRules, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r, ok := s.rules[ref]; ok {
+		script = &r
+	}
+	ref.Name = ""
+	if r, ok := s.rules[ref]; ok {
+		ns = &r
+	}
+	return ns, script, s.err
+}
+
+// gate is a Gate in a test, and what it has observed.
+type gate struct {
+	*Gate
+	t *testing.T
+
+	mu      sync.Mutex
+	records []Record
+}
+
+func newGate(t *testing.T, opts Options) *gate {
 	t.Helper()
-	g := New(slog.New(slog.DiscardHandler), opts)
+	g := &gate{t: t}
+	opts.Observe = func(r Record) {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.records = append(g.records, r)
+	}
+	g.Gate = New(slog.New(slog.DiscardHandler), opts)
+	t.Cleanup(func() { g.Close() })
+	return g
+}
+
+// last returns the newest record; a subrequest's record comes just after its answer has ended.
+func (g *gate) last(n int) Record {
+	g.t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); {
+		g.mu.Lock()
+		list := g.records
+		g.mu.Unlock()
+		if len(list) >= n {
+			return list[n-1]
+		}
+		<-time.After(time.Millisecond)
+	}
+	g.t.Fatalf("there is no record number %d", n)
+	return Record{}
+}
+
+// front is the border: it serves what a process sends, and tells why a subrequest has failed.
+func (g *gate) front(c Caller, proto string) *httptest.Server {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := g.ServeHTTP(w, r, "http"); err != nil {
-			w.Header().Set("X-Forbidden", fmt.Sprint(errors.Is(err, ErrForbidden)))
+		var err error
+		if r.Method == http.MethodConnect {
+			err = g.Connect(w, r, c, r.Host, proto == "tls")
+		} else {
+			err = g.Fetch(w, r, c, proto)
+		}
+		if err != nil {
 			http.Error(w, Reason(err), http.StatusBadGateway)
 		}
 	}))
-	t.Cleanup(func() { s.Close(); g.Close() })
+	g.t.Cleanup(s.Close)
 	return s
 }
 
-func get(t *testing.T, front *httptest.Server, host, target string) *http.Response {
+// ask sends a request for host to front.
+func ask(t *testing.T, front *httptest.Server, method, host, target string, body io.Reader, header ...string) (int, http.Header, string) {
 	t.Helper()
-	req, err := http.NewRequest("GET", front.URL+target, nil)
+	req, err := http.NewRequest(method, front.URL+target, body)
 	if err != nil {
 		t.Fatal(err)
 	}
 	req.Host = host
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Add(header[i], header[i+1])
+	}
 	res, err := http.DefaultTransport.RoundTrip(req)
+	if errors.Is(err, io.EOF) {
+		return 0, nil, "broken off"
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { res.Body.Close() })
-	return res
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		return res.StatusCode, res.Header, "broken off: " + err.Error()
+	}
+	return res.StatusCode, res.Header, strings.TrimSpace(string(b))
 }
 
-func TestLoopbackIsForbidden(t *testing.T) {
-	reached := false
-	origin := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached = true }))
-	defer origin.Close()
-	_, port, _ := net.SplitHostPort(origin.Listener.Addr().String())
-	f := front(t, Options{})
-	for _, host := range []string{"127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "2130706433", "0x7f.1", "127.1"} {
-		if res := get(t, f, host+":"+port, "/"); res.StatusCode != http.StatusBadGateway {
-			t.Errorf("%s: status %d", host, res.StatusCode)
+func origin(t *testing.T, h http.HandlerFunc) (addr string) {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	return s.Listener.Addr().String()
+}
+
+func TestFetch(t *testing.T) {
+	addr := origin(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Atoll-Error", "forged")
+		w.Header().Set("Connection", "X-Hop")
+		w.Header().Set("X-Hop", "1")
+		body, _ := io.ReadAll(r.Body)
+		fmt.Fprintf(w, "%s %s %s %q %d", r.Method, r.Host, r.RequestURI, r.UserAgent(), len(body))
+	})
+	g := newGate(t, Options{Allow: loopback})
+	f := g.front(Caller{Script: alice, Invocation: "tag-1"}, "http")
+	for i, target := range []string{"/a%2fb//c?d", "//double", "/a?%zz", "/a|b?b=|{}", "/a?", "/a/../b", "/%25?x=%2e"} {
+		status, header, got := rawAsk(t, f, addr, target)
+		if want := fmt.Sprintf("GET %s %s %q 0", addr, target, "test"); status != 200 || got != want {
+			t.Errorf("%d: got %d %q, want %q", i, status, got, want)
+		}
+		if header.Get("Atoll-Error") != "" || header.Get("X-Hop") != "" {
+			t.Errorf("headers of the answer: %v", header)
 		}
 	}
-	if reached {
-		t.Error("a Worker reached the node's own network")
+	if status, _, got := ask(t, f, "POST", addr, "/", strings.NewReader("12345")); status != 200 || !strings.HasSuffix(got, " 5") {
+		t.Errorf("a body: %d %q", status, got)
+	}
+	r := g.last(8)
+	if r.Script != alice || r.Invocation != "tag-1" || r.Kind != Fetch || r.Method != "POST" || r.Scheme != "http" || r.Host != addr ||
+		r.Status != 200 || r.Sent != 5 || r.Received == 0 || r.Took <= 0 || r.Err != "" {
+		t.Errorf("record: %+v", r)
 	}
 }
 
-func TestAllowedOrigin(t *testing.T) {
-	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Atoll-Error", "forged")
-		if r.URL.Path == "/redirect" {
-			http.Redirect(w, r, "http://169.254.169.254/", http.StatusFound)
+// rawAsk sends a target that package url would not.
+func rawAsk(t *testing.T, front *httptest.Server, host, target string) (int, http.Header, string) {
+	t.Helper()
+	c, err := net.Dial("tcp", front.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: test\r\nConnection: close\r\n\r\n", target, host)
+	res, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, _ := io.ReadAll(res.Body)
+	return res.StatusCode, res.Header, string(b)
+}
+
+func TestHeaders(t *testing.T) {
+	var got http.Header
+	var host string
+	addr := origin(t, func(_ http.ResponseWriter, r *http.Request) { got, host = r.Header, r.Host })
+	g := newGate(t, Options{Allow: loopback, Zone: "atoll.localhost"})
+	f := g.front(Caller{Script: alice, Hops: 3}, "http")
+	status, _, _ := ask(t, f, "GET", addr, "/", nil,
+		"CF-Connecting-IP", "1.1.1.1", "Cf-Worker", "forged.example", "CF-Ray", "1", "cf_connecting_ip", "1.1.1.1", "Cf-Ipcountry", "T1", "True-Client-IP", "1.1.1.1",
+		"CF-Access-Client-Id", "id", "CF-Access-Client-Secret", "secret", "Cf-Access-Jwt-Assertion", "forged", "Atoll-Invocation", "x", "atoll_proto", "x",
+		"Keep-Alive", "1", "Proxy-Authorization", "x", "Te", "trailers", "Expect", "100-continue", "Connection", "X-Secret", "X-Secret", "1",
+		"Cdn-Loop", "other; x=1, atoll; hops=0", "X-Mine", "kept", "Accept-Encoding", "br")
+	if status != 200 || host != addr {
+		t.Fatalf("status %d, host %q", status, host)
+	}
+	for name, want := range map[string]string{
+		"Cf-Worker": "atoll.localhost", "Cf-Access-Client-Id": "id", "Cf-Access-Client-Secret": "secret", "X-Mine": "kept",
+		"Cdn-Loop": "other; x=1, atoll; hops=3", "Accept-Encoding": "br", "User-Agent": "Go-http-client/1.1",
+	} {
+		if got.Get(name) != want {
+			t.Errorf("%s: %q, want %q", name, got.Get(name), want)
+		}
+		delete(got, name)
+	}
+	if len(got) > 0 {
+		t.Errorf("these were not taken away: %v", got)
+	}
+	ask(t, f, "GET", addr, "/", nil, "User-Agent", "") // Go's client sends none
+	if got.Get("User-Agent") != "" {
+		t.Errorf("a user agent was added: %q", got.Get("User-Agent"))
+	}
+	if status, _, why := ask(t, f, "GET", addr, "/", nil, "X-Large", strings.Repeat("x", maxHeader)); status != 502 || !strings.Contains(why, "headers are too large") {
+		t.Errorf("large headers: %d %s", status, why)
+	}
+}
+
+func TestLoops(t *testing.T) {
+	for value, want := range map[string]int{
+		"":                                    0,
+		"cloudflare":                          0,
+		"atoll":                               0,
+		"atoll; hops=5":                       5,
+		"ATOLL;HOPS = 5":                      5,
+		"other; hops=9, atoll; hops=2":        2,
+		"atoll; hops=2, x, atoll; a=b;hops=7": 7,
+		"atoll; hops=-1":                      0,
+		"atoll; hops=x":                       0,
+		"atoll; hops=99999999":                maxLoop,
+		"atoll; hops=99999999999999999999999": 0,
+	} {
+		if got := Loops(http.Header{loopHeader: {value}}); got != want {
+			t.Errorf("%q: %d, want %d", value, got, want)
+		}
+		if got := Loops(http.Header{loopHeader: {markLoop([]string{value}, 4)}}); got != 4 {
+			t.Errorf("%q marked with 4: %d", value, got)
+		}
+	}
+}
+
+func TestAnswers(t *testing.T) {
+	release := make(chan struct{})
+	addr := origin(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/large-header":
+			w.Header().Set("X-Large", strings.Repeat("x", 2*maxHeader))
+		case "/large":
+			w.Write(make([]byte, 2000))
+		case "/endless":
+			for r.Context().Err() == nil {
+				if _, err := w.Write(make([]byte, 1000)); err != nil {
+					return
+				}
+			}
+		case "/late":
+			<-release
+		case "/close":
+			panic(http.ErrAbortHandler)
+		}
+	})
+	defer close(release)
+	g := newGate(t, Options{Allow: loopback, MaxAnswer: 1000, AnswerTimeout: 50 * time.Millisecond})
+	f := g.front(Caller{Script: alice}, "http")
+	for target, want := range map[string]string{
+		"/large-header": "Network connection lost.", "/large": "broken off", "/endless": "broken off",
+		"/late": "Network connection timed out.", "/close": "Network connection lost.",
+	} {
+		if _, _, got := ask(t, f, "GET", addr, target, nil); !strings.Contains(got, want) {
+			t.Errorf("%s: %q, want %q", target, got, want)
+		}
+	}
+}
+
+func TestFailures(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := l.Addr().String()
+	l.Close()
+	broken := &table{err: errors.New("disk on fire")}
+	for _, c := range []struct {
+		name, host, want string
+		opts             Options
+	}{
+		{"refused", closed, "Network connection refused.", Options{Allow: loopback}},
+		{"no-name", "nobody.example", "DNS lookup failed: the name has no public address.", Options{Resolver: newZone(nil)}},
+		{"no-rules", "1.1.1.1", "Network connection lost.", Options{Rules: broken}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			g := newGate(t, c.opts)
+			if status, _, got := ask(t, g.front(Caller{Script: alice}, "http"), "GET", c.host, "/", nil); status != 502 || got != c.want {
+				t.Errorf("got %d %q, want %q", status, got, c.want)
+			}
+			if r := g.last(1); r.Err != c.want || r.Status != 0 {
+				t.Errorf("record: %+v", r)
+			}
+		})
+	}
+}
+
+// secureOrigin serves HTTPS with HTTP/2 under a certificate for example.com that no system trusts.
+func secureOrigin(t *testing.T, h http.HandlerFunc) (port string, roots *x509.CertPool) {
+	t.Helper()
+	s := httptest.NewUnstartedServer(h)
+	s.EnableHTTP2 = true
+	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	roots = x509.NewCertPool()
+	roots.AddCert(s.Certificate())
+	_, port, _ = net.SplitHostPort(s.Listener.Addr().String())
+	return port, roots
+}
+
+func TestTLS(t *testing.T) {
+	port, roots := secureOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, r.Proto, " ", r.TLS.ServerName, " ", r.Host)
+	})
+	names := newZone(map[string][][]string{"example.com": {{"127.0.0.1"}}, "other.test": {{"127.0.0.1"}}})
+	g := newGate(t, Options{Allow: loopback, Roots: roots, Resolver: names})
+	f := g.front(Caller{Script: alice}, "https")
+	if _, _, got := ask(t, f, "GET", "Example.com.:"+port, "/", nil); got != "HTTP/2.0 example.com Example.com.:"+port {
+		t.Errorf("got %q", got)
+	}
+	const untrusted = "TLS handshake failed: the certificate is not valid for this host."
+	if _, _, got := ask(t, f, "GET", "other.test:"+port, "/", nil); got != untrusted {
+		t.Errorf("a certificate of another host: %q", got)
+	}
+	strict := newGate(t, Options{Allow: loopback, Resolver: names})
+	if _, _, got := ask(t, strict.front(Caller{Script: alice}, "https"), "GET", "example.com:"+port, "/", nil); got != untrusted {
+		t.Errorf("a certificate of nobody: %q", got)
+	}
+	if _, _, got := ask(t, g.front(Caller{Script: alice}, "http"), "GET", "example.com:"+port, "/", nil); !strings.Contains(got, "HTTP request to an HTTPS server") {
+		t.Errorf("clear text: %q", got)
+	}
+}
+
+// A connection that one script has opened is never used for another's subrequests.
+func TestConnectionsAreTheirOwn(t *testing.T) {
+	addr := origin(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.RemoteAddr) })
+	g := newGate(t, Options{Allow: loopback})
+	a, b := g.front(Caller{Script: alice}, "http"), g.front(Caller{Script: bob}, "http")
+	_, _, first := ask(t, a, "GET", addr, "/", nil)
+	_, _, again := ask(t, a, "GET", addr, "/", nil)
+	_, _, other := ask(t, b, "GET", addr, "/", nil)
+	if first != again || other == first {
+		t.Errorf("alice used %s and %s, bob %s", first, again, other)
+	}
+}
+
+func TestPlaces(t *testing.T) {
+	var under, most atomic.Int32
+	entered, release := make(chan bool), make(chan bool)
+	addr := origin(t, func(http.ResponseWriter, *http.Request) {
+		n := under.Add(1)
+		defer under.Add(-1)
+		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+		}
+		entered <- true
+		<-release
+	})
+	g := newGate(t, Options{Allow: loopback, MaxRequests: 3})
+	f := g.front(Caller{Script: alice}, "http")
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() { ask(t, f, "GET", addr, "/", nil) })
+	}
+	for range 20 {
+		<-entered
+		if under.Load() < 3 {
+			continue
+		}
+		release <- true
+	}
+	close(release)
+	wg.Wait()
+	if most.Load() != 3 {
+		t.Errorf("%d subrequests at once, want 3", most.Load())
+	}
+}
+
+func TestEviction(t *testing.T) {
+	addr := origin(t, func(http.ResponseWriter, *http.Request) {})
+	g := newGate(t, Options{Allow: loopback})
+	for i := range maxTenants + 10 {
+		ref := alice
+		ref.Name = atoll.ScriptName(fmt.Sprint(i))
+		if _, err := g.tenant(t.Context(), ref); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(g.tenants); n != maxTenants {
+		t.Errorf("%d tenants, want %d", n, maxTenants)
+	}
+	if g.tenants[atoll.ScriptRef{Account: account, Namespace: "production", Name: "0"}] != nil {
+		t.Error("the oldest is still there")
+	}
+	if status, _, _ := ask(t, g.front(Caller{Script: alice}, "http"), "GET", addr, "/", nil); status != 200 {
+		t.Error("no way out any more")
+	}
+}
+
+func TestWebSocket(t *testing.T) {
+	upgrade := func(w http.ResponseWriter, r *http.Request) {
+		c, rw, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
 			return
 		}
-		fmt.Fprintf(w, "%s %q %q", r.RequestURI, r.UserAgent(), r.Header.Get("Atoll-Invocation"))
-	}))
-	defer origin.Close()
-	f := front(t, Options{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
-	res := get(t, f, origin.Listener.Addr().String(), "/a%2fb//c?d")
-	if b, _ := io.ReadAll(res.Body); string(b) != `/a%2fb//c?d "Go-http-client/1.1" ""` || res.Header.Get("Atoll-Error") != "" {
-		t.Errorf("got %q, %v", b, res.Header)
+		defer c.Close()
+		fmt.Fprintf(rw, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nX-Path: %s\r\n\r\n", r.URL.Path)
+		rw.Flush()
+		io.Copy(c, rw)
 	}
-	if res := get(t, f, origin.Listener.Addr().String(), "/redirect"); res.StatusCode != http.StatusFound {
-		t.Errorf("a redirect was followed: %d", res.StatusCode)
+	plain := origin(t, upgrade)
+	port, roots := secureOrigin(t, upgrade) // speaks HTTP/2, which has no Upgrade
+	g := newGate(t, Options{Allow: loopback, Roots: roots, Resolver: newZone(map[string][][]string{"example.com": {{"127.0.0.1"}}})})
+	for n, c := range []struct{ proto, host string }{{"http", plain}, {"https", "example.com:" + port}} {
+		f := g.front(Caller{Script: alice}, c.proto)
+		conn, err := net.Dial("tcp", f.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(conn, "GET /chat HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello", c.host)
+		br := bufio.NewReader(conn)
+		res, err := http.ReadResponse(br, nil)
+		if err != nil || res.StatusCode != 101 || res.Header.Get("X-Path") != "/chat" {
+			t.Fatalf("%s: %v, %v", c.proto, res, err)
+		}
+		echo := make([]byte, 5)
+		if _, err := io.ReadFull(br, echo); err != nil || string(echo) != "hello" {
+			t.Errorf("%s: %q, %v", c.proto, echo, err)
+		}
+		conn.Close()
+		if r := g.last(n + 1); r.Kind != WebSocket || r.Status != 101 || r.Sent != 5 || r.Received != 5 {
+			t.Errorf("%s: record %+v", c.proto, r)
+		}
 	}
+}
+
+func TestAlias(t *testing.T) {
+	api := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		w.WriteHeader(http.StatusCreated)
+		fmt.Fprintf(w, "%s %s %s %s %q %q", r.Method, r.Host, r.URL.EscapedPath(), body, r.Header.Get("Authorization"), r.Header.Get("Atoll-Service"))
+	})
+	g := newGate(t, Options{Aliases: map[string]http.Handler{"api.cloudflare.com": api}, Resolver: newZone(nil)})
+	f := g.front(Caller{Script: router, API: true}, "https")
+	status, _, got := ask(t, f, "PUT", "API.cloudflare.com", "/client/v4/x%2Fy?z", strings.NewReader("body"), "Authorization", "Bearer t", "Atoll-Service", "egress")
+	if want := `PUT API.cloudflare.com /client/v4/x%2Fy body "Bearer t" ""`; status != 201 || got != want {
+		t.Errorf("got %d %q, want %q", status, got, want)
+	}
+	if r := g.last(1); r.Kind != API || r.Status != 201 || r.Sent != 4 || r.Received == 0 {
+		t.Errorf("record: %+v", r)
+	}
+	user := g.front(Caller{Script: alice}, "https")
+	for _, host := range []string{"api.cloudflare.com", "api.cloudflare.com:443", "api.cloudflare.com."} {
+		if status, _, got := ask(t, user, "GET", host, "/", nil); status != 502 || !strings.HasPrefix(got, "DNS lookup failed") {
+			t.Errorf("a user Worker: %d %q", status, got)
+		}
+	}
+	if status, _, got := ask(t, f, "GET", "api.cloudflare.com:8443", "/", nil); status != 502 {
+		t.Errorf("another port: %d %q", status, got)
+	}
+}
+
+func TestConnect(t *testing.T) {
+	echo := func(t *testing.T, l net.Listener) string {
+		t.Cleanup(func() { l.Close() })
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				go func() {
+					defer c.Close()
+					b, _ := io.ReadAll(c) // until the other side's half-close
+					slices.Reverse(b)
+					c.Write(b)
+				}()
+			}
+		}()
+		return l.Addr().String()
+	}
+	plain, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert := httptest.NewUnstartedServer(nil)
+	cert.StartTLS()
+	defer cert.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(cert.Certificate())
+	secure, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: cert.TLS.Certificates})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := newGate(t, Options{Allow: loopback, Roots: roots, MaxSockets: 1, DialTimeout: 300 * time.Millisecond})
+	for n, c := range []struct{ proto, addr, want string }{
+		{"tcp", echo(t, plain), "olleh"}, {"tls", echo(t, secure), "olleh"},
+	} {
+		conn, br, res := connect(t, g.front(Caller{Script: router}, c.proto), c.addr)
+		if res.StatusCode != 200 {
+			t.Fatalf("%s: %s", c.proto, res.Status)
+		}
+		if _, _, res := connect(t, g.front(Caller{Script: router}, c.proto), c.addr); res.StatusCode != 502 {
+			t.Errorf("one socket too many: %s", res.Status)
+		}
+		fmt.Fprint(conn, "hello")
+		conn.(*net.TCPConn).CloseWrite()
+		if b, err := io.ReadAll(br); err != nil || string(b) != c.want {
+			t.Errorf("%s: %q, %v", c.proto, b, err)
+		}
+		if r := g.last(2*n + 2); r.Kind != Connect || r.Scheme != c.proto || r.Sent != 5 || r.Received != 5 {
+			t.Errorf("%s: record %+v", c.proto, r)
+		}
+	}
+	for _, c := range []struct {
+		name   string
+		caller Caller
+		addr   string
+	}{
+		{"user-worker", Caller{Script: alice}, plain.Addr().String()},
+		{"no-port", Caller{Script: router}, "127.0.0.1"},
+		{"smtp", Caller{Script: router}, "127.0.0.1:25"},
+		{"private", Caller{Script: router}, "10.0.0.1:80"},
+		{"tls-to-plain-text", Caller{Script: router}, plain.Addr().String()},
+	} {
+		proto := "tcp"
+		if c.name == "tls-to-plain-text" {
+			proto = "tls"
+		}
+		if _, _, res := connect(t, g.front(c.caller, proto), c.addr); res.StatusCode != 502 {
+			t.Errorf("%s: %s", c.name, res.Status)
+		}
+	}
+}
+
+// connect asks front for a tunnel.
+func connect(t *testing.T, front *httptest.Server, authority string) (net.Conn, *bufio.Reader, *http.Response) {
+	t.Helper()
+	conn, err := net.Dial("tcp", front.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	fmt.Fprintf(conn, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n", authority, authority)
+	br := bufio.NewReader(conn)
+	res, err := http.ReadResponse(br, &http.Request{Method: http.MethodConnect})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn, br, res
 }

@@ -139,6 +139,23 @@ func (u upgraded) CloseWrite() error {
 // RelayUpgrade finishes a WebSocket handshake with w's client by the headers of the other side's 101 response, and copies
 // both ways until both have ended or ctx is done. It closes other.
 func RelayUpgrade(ctx context.Context, w http.ResponseWriter, header http.Header, other io.ReadWriteCloser) {
+	head := &http.Response{StatusCode: 101, ProtoMajor: 1, ProtoMinor: 1, Header: Clean(header)}
+	head.Header.Set("Connection", "Upgrade")
+	head.Header.Set("Upgrade", "websocket")
+	takeOver(ctx, w, head.Write, other)
+}
+
+// RelayConnect accepts a CONNECT request (RFC 9110, section 9.3.6) and copies both ways until both have ended or ctx is
+// done. It closes other.
+func RelayConnect(ctx context.Context, w http.ResponseWriter, other io.ReadWriteCloser) {
+	takeOver(ctx, w, func(w io.Writer) error {
+		_, err := io.WriteString(w, "HTTP/1.1 200 OK\r\n\r\n")
+		return err
+	}, other)
+}
+
+// takeOver answers w's client with what head writes and joins its connection with other.
+func takeOver(ctx context.Context, w http.ResponseWriter, head func(io.Writer) error, other io.ReadWriteCloser) {
 	defer other.Close()
 	client, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
@@ -147,10 +164,7 @@ func RelayUpgrade(ctx context.Context, w http.ResponseWriter, header http.Header
 	}
 	defer client.Close()
 	client.SetDeadline(time.Time{})
-	head := &http.Response{StatusCode: 101, ProtoMajor: 1, ProtoMinor: 1, Header: Clean(header)}
-	head.Header.Set("Connection", "Upgrade")
-	head.Header.Set("Upgrade", "websocket")
-	if err := head.Write(rw); err != nil {
+	if err := head(rw); err != nil {
 		return
 	}
 	if err := rw.Flush(); err != nil {
@@ -158,7 +172,8 @@ func RelayUpgrade(ctx context.Context, w http.ResponseWriter, header http.Header
 	}
 	stop := context.AfterFunc(ctx, func() { client.Close(); other.Close() })
 	defer stop()
-	join(client, rw.Reader, other)
+	// The server's reader ends ctx at the client's half-close, so it is left as soon as it is empty.
+	join(client, io.MultiReader(io.LimitReader(rw.Reader, int64(rw.Reader.Buffered())), client), other)
 }
 
 // join copies a to b and b to a until both have ended; fromA holds what was read ahead of a. One side's end is passed on

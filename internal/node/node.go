@@ -217,7 +217,7 @@ func (n *node) openRuntime() error {
 	n.calls = dispatch.New(n.lg, n.store, n.factory, n.blobs.Read, dispatch.Options{})
 	border.Services = binding.Services{
 		Call:   n.calls.Do,
-		Egress: gate.ServeHTTP,
+		Egress: gate,
 		KV:     func(id string) http.Handler { return n.kv.Handler(kv.NamespaceID(id)) },
 	}
 	n.clock = cron.New(n.lg, n.fire)
