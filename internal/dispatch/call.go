@@ -26,6 +26,8 @@ type Call struct {
 	Limits     invocation.Limits    // of this one call; the lowest of all that apply wins
 	Outbound   *invocation.Outbound // where its subrequests go; nil: out
 	Hops       int                  // how many Workers called one another before this call
+
+	event map[string]any // an event that is no request; nil: it is one
 }
 
 // Reply is a script's response. Close must be called when it has been relayed.
@@ -96,7 +98,7 @@ func (d *Dispatcher) try(ctx context.Context, c Call) (*Reply, error) {
 		leave()
 		return nil, err
 	}
-	inv := p.Invocations.Begin(invocation.Options{Limits: d.limits(p.Spec.Version, sc.namespace(), c.Limits), Outbound: c.Outbound, Hops: c.Hops})
+	inv := p.Invocations.Begin(invocation.Options{Ray: c.Request.Header.Get("Cf-Ray"), Limits: d.limits(p.Spec.Version, sc.namespace(), c.Limits), Outbound: c.Outbound, Hops: c.Hops})
 	reply := &Reply{process: p, invocation: inv, leave: leave}
 	if !c.Request.Upgrade {
 		ctx, reply.cancel = context.WithTimeoutCause(ctx, d.opts.Wall, ErrWall)
@@ -131,12 +133,16 @@ func (d *Dispatcher) try(ctx context.Context, c Call) (*Reply, error) {
 func (c Call) onWire(p *isolate.Process, inv *invocation.Invocation) *hop.Request {
 	req := *c.Request
 	req.Extra = append(make([]string, 0, len(req.Extra)+8), req.Extra...)
-	req.Extra = append(req.Extra, isolate.HeaderProto, c.Proto, isolate.HeaderInvocation, inv.Tag)
+	if req.Header == nil {
+		req.Header = http.Header{}
+	}
+	req.Header["Cf-Ray"] = []string{inv.Tag}
+	req.Extra = append(req.Extra, isolate.HeaderProto, c.Proto)
 	if c.Cf != "" && p.Spec.Version.Trusted {
 		req.Extra = append(req.Extra, isolate.HeaderCf, c.Cf)
 	}
-	if c.Entrypoint != "" {
-		req.Extra = append(req.Extra, isolate.HeaderEntrypoint, c.Entrypoint)
+	if c.Entrypoint != "" || c.event != nil {
+		req.Extra = append(req.Extra, isolate.HeaderControl, isolate.Control(c.Entrypoint, c.event))
 	}
 	return &req
 }
@@ -183,12 +189,8 @@ func unpack(packed string) *Exception {
 // Event runs a handler that answers nothing, such as scheduled(). fields are the event's, with its type; the returned
 // bool is false when the handler asked not to be retried.
 func (d *Dispatcher) Event(ctx context.Context, ref atoll.ScriptRef, fields map[string]any) (retry bool, err error) {
-	b, err := json.Marshal(fields)
-	if err != nil {
-		return true, fmt.Errorf("marshal event: %w", err)
-	}
-	req := &hop.Request{Method: http.MethodPost, Target: "/", Host: "atoll", Extra: []string{isolate.HeaderEvent, base64.StdEncoding.EncodeToString(b)}}
-	reply, err := d.Do(ctx, Call{Script: ref, Request: req, Proto: "https"})
+	req := &hop.Request{Method: http.MethodPost, Target: "/", Host: "atoll"}
+	reply, err := d.Do(ctx, Call{Script: ref, Request: req, Proto: "https", event: fields})
 	if err != nil {
 		return true, err
 	}

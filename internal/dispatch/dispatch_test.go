@@ -11,6 +11,8 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,6 +23,7 @@ import (
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/binding"
 	"atoll.dev/atoll/internal/dispatch"
+	"atoll.dev/atoll/internal/egress"
 	"atoll.dev/atoll/internal/fault"
 	"atoll.dev/atoll/internal/hop"
 	"atoll.dev/atoll/internal/invocation"
@@ -77,7 +80,6 @@ func (s *scripts) module(name string, t atoll.ModuleType, source string) atoll.M
 type rig struct {
 	*scripts
 	*dispatch.Dispatcher
-	*binding.Border
 	t *testing.T
 }
 
@@ -98,13 +100,15 @@ func newRig(t *testing.T, opts dispatch.Options) *rig {
 	}
 	os.Chmod(dir, 0o711)
 	border := binding.New(lg)
+	gate := egress.New(lg, egress.Options{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	t.Cleanup(func() { gate.Close() })
 	factory, err := isolate.New(lg, bin, box, border, isolate.Options{Dir: filepath.Join(dir, "run"), Spares: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := &scripts{active: map[atoll.ScriptRef]*atoll.Version{}, blobs: map[string][]byte{}}
 	d := dispatch.New(lg, s, factory, s.load, opts)
-	border.Services = binding.Services{Call: d.Do}
+	border.Services = binding.Services{Call: d.Do, Egress: gate}
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { factory.Run(ctx) })
@@ -115,7 +119,7 @@ func newRig(t *testing.T, opts dispatch.Options) *rig {
 		box.Close()
 		os.RemoveAll(dir)
 	})
-	return &rig{s, d, border, t}
+	return &rig{s, d, t}
 }
 
 // put makes a version of one ES module the active one.
@@ -131,6 +135,13 @@ func (r *rig) put(ref atoll.ScriptRef, source string, change ...func(*atoll.Vers
 	r.mu.Unlock()
 	r.Publish(ref)
 	return v
+}
+
+// origin is a server on this machine that the rig's Workers may reach.
+func (r *rig) origin(h http.HandlerFunc) string {
+	s := httptest.NewServer(h)
+	r.t.Cleanup(s.Close)
+	return s.URL
 }
 
 func user(name string) atoll.ScriptRef {
@@ -192,7 +203,7 @@ func TestDo(t *testing.T) {
 	} }`)
 	r.want(user("alice"), "/a//b%2f%25?q=%zz", "http://example.com/a//b%2f%25?q=%zz")
 	r.want(user("alice"), "/cf", "undefined")
-	r.want(user("alice"), "/headers", `["host"]`)
+	r.want(user("alice"), "/headers", `["cf-ray","host"]`)
 	r.want(user("alice"), "/500", "mine")
 	r.want(user("alice"), "/cache", "undefined")
 	for target, want := range map[string]dispatch.Exception{
@@ -495,13 +506,9 @@ func TestShortMemoryStopsTheIdle(t *testing.T) {
 func TestWaitUntilOutlivesARedeploy(t *testing.T) {
 	r := newRig(t, dispatch.Options{})
 	done := make(chan struct{})
-	r.Services.Egress = func(w http.ResponseWriter, req *http.Request, _ string) error {
-		close(done)
-		w.WriteHeader(http.StatusNoContent)
-		return nil
-	}
+	origin := r.origin(func(http.ResponseWriter, *http.Request) { close(done) })
 	r.put(user("alice"), `export default { fetch(request, env, ctx) {
-		ctx.waitUntil((async () => { await scheduler.wait(1500); await fetch("http://log.test/"); })());
+		ctx.waitUntil((async () => { await scheduler.wait(1500); await fetch("`+origin+`"); })());
 		return new Response("one"); } }`)
 	r.want(user("alice"), "/", "one")
 	r.put(user("alice"), `export default { fetch() { return new Response("two"); } }`)
@@ -538,13 +545,10 @@ func TestServiceBinding(t *testing.T) {
 
 func TestSubRequestLimit(t *testing.T) {
 	r := newRig(t, dispatch.Options{})
-	r.Services.Egress = func(w http.ResponseWriter, req *http.Request, _ string) error {
-		fmt.Fprint(w, req.Host)
-		return nil
-	}
+	origin := r.origin(func(w http.ResponseWriter, req *http.Request) { fmt.Fprint(w, req.Host) })
 	r.put(user("alice"), `export default { async fetch(request) {
 		let n = 0;
-		try { for (let i = 0; i < 10; i++) { await (await fetch("http://origin.test/")).text(); n++; } } catch (e) { return new Response(n + " " + e.message); }
+		try { for (let i = 0; i < 10; i++) { await (await fetch("`+origin+`")).text(); n++; } } catch (e) { return new Response(n + " " + e.message); }
 		return new Response(String(n)); } }`)
 	ctx := context.Background()
 	var clients sync.WaitGroup

@@ -5,12 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net/http"
 	"time"
 
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/fault"
-	"atoll.dev/atoll/internal/hop"
 	"atoll.dev/atoll/internal/isolate"
 	"atoll.dev/atoll/internal/workerd"
 )
@@ -67,7 +65,7 @@ func (d *Dispatcher) ask(ctx context.Context, p *isolate.Process) (Started, erro
 	defer stop(nil)
 	go d.watchStart(ctx, p, stop)
 
-	res, err := p.Client.Do(ctx, &hop.Request{Method: http.MethodGet, Target: "/", Host: "atoll", Extra: []string{isolate.HeaderControl, "exports"}})
+	res, err := p.Client.Do(ctx, isolate.Exports())
 	if err != nil {
 		if f := fault.Of(err); f != nil {
 			return Started{}, err

@@ -1,8 +1,6 @@
 package edge
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"io"
 	"net"
@@ -10,20 +8,13 @@ import (
 	"time"
 )
 
-// newRay makes a request id: 16 hexadecimal digits, as cf-ray has before its colo.
-func newRay() string {
-	var b [8]byte
-	rand.Read(b[:])
-	return hex.EncodeToString(b[:])
-}
-
 // describe makes request.cf for a protocol: what a node can say truthfully of
 // https://developers.cloudflare.com/workers/runtime-apis/request/#incomingrequestcfproperties
-func describe(proto, colo string) string {
+func describe(proto string) string {
 	if proto == "HTTP/2.0" {
 		proto = "HTTP/2"
 	}
-	b, _ := json.Marshal(map[string]any{"httpProtocol": proto, "colo": colo, "tlsVersion": "", "tlsCipher": ""}) // strings always marshal
+	b, _ := json.Marshal(map[string]any{"httpProtocol": proto, "colo": "ATL", "tlsVersion": "", "tlsCipher": ""}) // strings always marshal
 	return string(b)
 }
 

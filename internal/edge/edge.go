@@ -22,6 +22,7 @@ import (
 	"atoll.dev/atoll/internal/dispatch"
 	"atoll.dev/atoll/internal/fault"
 	"atoll.dev/atoll/internal/hop"
+	"atoll.dev/atoll/internal/invocation"
 	"atoll.dev/atoll/internal/route"
 )
 
@@ -32,7 +33,6 @@ type Options struct {
 	MaxHeader int           // bytes of all headers; 128 KB
 	MaxBody   int64         // bytes of the request body; 100 MB
 	Stall     time.Duration // how long a client may stay silent while its head or body is awaited or it reads nothing; 60 s
-	Colo      string        // the node's name in cf-ray and request.cf; "ATL"
 }
 
 // Caller carries a request to a script.
@@ -61,12 +61,9 @@ func New(lg *slog.Logger, call Caller, opts Options) *Edge {
 	if opts.Stall == 0 {
 		opts.Stall = 60 * time.Second
 	}
-	if opts.Colo == "" {
-		opts.Colo = "ATL"
-	}
 	e := &Edge{lg: lg, call: call, opts: opts, cf: map[string]string{}}
 	for _, proto := range []string{"HTTP/1.0", "HTTP/1.1", "HTTP/2.0"} {
-		e.cf[proto] = describe(proto, opts.Colo)
+		e.cf[proto] = describe(proto)
 	}
 	e.Publish(route.Compile(nil))
 	return e
@@ -92,7 +89,7 @@ func (e *Edge) Server() *http.Server {
 
 // ServeHTTP implements http.Handler.
 func (e *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	ray := newRay() + "-" + e.opts.Colo
+	ray := invocation.NewRay()
 	h := w.Header()
 	h["Cf-Ray"], h["Server"] = []string{ray}, []string{"atoll"}
 	script, problem := e.resolve(r)

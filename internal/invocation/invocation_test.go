@@ -98,3 +98,16 @@ func TestLowest(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 }
+
+func TestRayIsTheTagWhereItCanBe(t *testing.T) {
+	var r Registry
+	ray := NewRay()
+	if inv := r.Begin(Options{Ray: ray}); inv.Tag != ray {
+		t.Errorf("tag %q of ray %q", inv.Tag, ray)
+	}
+	for _, bad := range []string{ray, "", "short-ATL", "0123456789ABCDEF-ATL", "0123456789abcdef-XYZ"} {
+		if inv := r.Begin(Options{Ray: bad}); inv.Tag == bad || !isRay(inv.Tag) {
+			t.Errorf("tag %q of ray %q", inv.Tag, bad)
+		}
+	}
+}

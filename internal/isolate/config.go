@@ -3,8 +3,10 @@ package isolate
 import (
 	"cmp"
 	_ "embed"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"path"
 	"regexp"
 	"slices"
@@ -13,6 +15,7 @@ import (
 
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/fault"
+	"atoll.dev/atoll/internal/hop"
 	"atoll.dev/atoll/internal/workerd"
 )
 
@@ -76,17 +79,33 @@ var (
 // wherever a message crosses the node's border.
 const (
 	HeaderService    = "Atoll-Service"    // process to node: which outward service; injected by workerd
-	HeaderInvocation = "Atoll-Invocation" // both ways: the invocation's tag
+	HeaderInvocation = "Atoll-Invocation" // from a process: the tag of the invocation that sends
 	HeaderProto      = "Atoll-Proto"      // both ways: the URL's scheme
 	HeaderCf         = "Atoll-Cf"         // to a trusted process: request.cf as JSON
-	HeaderEntrypoint = "Atoll-Entrypoint" // to a process: a named entrypoint
-	HeaderEvent      = "Atoll-Event"      // to a process: an event that is not a request
-	HeaderControl    = "Atoll-Control"    // to a process: a question to the wrapper
+	HeaderControl    = "Atoll-Control"    // to a process: a word to the wrapper, see Control
 	HeaderDispatch   = "Atoll-Dispatch"   // from a dispatch binding: name, limits, outbound parameters
 	HeaderException  = "Atoll-Exception"  // from a process: what the user's code threw
 	HeaderResponse   = "Atoll-Response"   // from a process: this 500 is the user's own answer
 	HeaderError      = "Atoll-Error"      // to a process: throw this
 )
+
+// Control is the HeaderControl of a call that is more than a request to the default entrypoint: for a named one, or with an
+// event's fields, "type" among them.
+func Control(entrypoint string, event map[string]any) string {
+	b, _ := json.Marshal(map[string]any{"entrypoint": entrypoint, "event": event}) // made of strings and numbers
+	return base64.StdEncoding.EncodeToString(b)
+}
+
+// The questions that HeaderControl may put to the wrapper instead.
+const (
+	askExports = "exports" // what does the Worker export and handle?
+	askDrain   = "drain"   // answer when no waitUntil work is left
+)
+
+// Exports is the request that asks a process what its Worker exports and handles.
+func Exports() *hop.Request {
+	return &hop.Request{Method: http.MethodGet, Target: "/", Host: "atoll", Extra: []string{HeaderControl, askExports}}
+}
 
 // The outward services, as HeaderService names them. A binding's is ServiceBinding and its index in the version.
 const (

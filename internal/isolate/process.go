@@ -116,7 +116,7 @@ const waitUntil = 30 * time.Second
 func (p *Process) finish() {
 	ctx, cancel := context.WithTimeout(context.Background(), waitUntil)
 	defer cancel()
-	res, err := p.Client.Do(ctx, &hop.Request{Method: http.MethodGet, Target: "/", Host: "atoll", Extra: []string{HeaderControl, "drain"}})
+	res, err := p.Client.Do(ctx, &hop.Request{Method: http.MethodGet, Target: "/", Host: "atoll", Extra: []string{HeaderControl, askDrain}})
 	if err == nil {
 		res.Body.Close()
 	}

@@ -1,5 +1,5 @@
 // The first module of every isolate process: runs the user's handlers with their invocation's tag, and turns what they
-// throw into a response that the node understands. @MAIN@ is the user's main module, @ENTRYPOINTS@ its named exports.
+// throw into a response that the node understands. @MAIN@ is the user's main module.
 import {
   run, Request, Response, Headers, headersGet, headersSet, headersDelete, requestHeaders, responseHeaders,
   responseStatus, responseBody, stringify, pack, unpack, describe, hasInstance,
@@ -24,8 +24,8 @@ function describeExports() {
 }
 
 function instance(entrypoint, env, ctx) {
-  const value = entrypoint === null ? user.default : user[entrypoint];
-  if (value === undefined) throw new TypeError(`the Worker has no entrypoint "${entrypoint ?? "default"}"`);
+  const value = user[entrypoint || "default"];
+  if (value === undefined) throw new TypeError(`the Worker has no entrypoint "${entrypoint || "default"}"`);
   return typeof value === "function" ? new value(ctx, env) : value;
 }
 
@@ -33,28 +33,6 @@ function handler(target, name) {
   const f = target[name];
   if (typeof f !== "function") throw new TypeError(`Handler does not export a ${name}() function.`);
   return f;
-}
-
-async function handleFetch(request, entrypoint, env, ctx) {
-  const target = instance(entrypoint, env, ctx);
-  const response = await handler(target, "fetch").call(target, request, env, ctx);
-  if (!hasInstance(Response, response)) {
-    throw new TypeError("Incorrect type for Promise: the Promise did not resolve to 'Response'.");
-  }
-  // A 500 that the Worker means is told from one that workerd makes of a failure by this header.
-  if (responseStatus(response) !== 500) return response;
-  const headers = new Headers(responseHeaders(response));
-  headersSet(headers, "atoll-response", "1");
-  return new Response(responseBody(response), { status: 500, statusText: response.statusText, headers });
-}
-
-// handleEvent runs a handler that has no request of its own. The event's fields come with it.
-async function handleEvent({ type, ...event }, entrypoint, env, ctx) {
-  const target = instance(entrypoint, env, ctx);
-  let retry = true;
-  const controller = { ...event, type, noRetry: () => { retry = false; } };
-  await handler(target, type).call(target, controller, env, ctx);
-  return new Response(stringify({ retry }), { headers: { "atoll-response": "1" } });
 }
 
 // The node stops a process once its waitUntil work has ended, so that work is counted.
@@ -79,28 +57,56 @@ async function drain() {
   return new Response(null, { status: 204 });
 }
 
-async function serve(request, env, ctx) {
-  const incoming = requestHeaders(request);
-  const control = headersGet(incoming, "atoll-control");
+// fail tells the node what the Worker's code threw.
+function fail(e) {
+  const told = describe(e);
+  console.error(told.stack || `${told.name}: ${told.message}`);
+  return new Response(null, { status: 500, headers: { "atoll-exception": pack(told) } });
+}
+
+async function handleFetch(request, entrypoint, env, ctx) {
+  try {
+    const target = instance(entrypoint, env, ctx);
+    const response = await handler(target, "fetch").call(target, request, env, ctx);
+    if (!hasInstance(Response, response)) {
+      throw new TypeError("Incorrect type for Promise: the Promise did not resolve to 'Response'.");
+    }
+    // A 500 that the Worker means is told from one that workerd makes of a failure by this header.
+    if (responseStatus(response) !== 500) return response;
+    const headers = new Headers(responseHeaders(response));
+    headersSet(headers, "atoll-response", "1");
+    return new Response(responseBody(response), { status: 500, statusText: response.statusText, headers });
+  } catch (e) {
+    return fail(e);
+  }
+}
+
+// handleEvent runs a handler that has no request of its own. The event's fields come with it.
+async function handleEvent({ type, ...event }, entrypoint, env, ctx) {
+  try {
+    const target = instance(entrypoint, env, ctx);
+    let retry = true;
+    const controller = { ...event, type, noRetry: () => { retry = false; } };
+    await handler(target, type).call(target, controller, env, ctx);
+    return new Response(stringify({ retry }), { headers: { "atoll-response": "1" } });
+  } catch (e) {
+    return fail(e);
+  }
+}
+
+function serve(request, env, ctx) {
+  const headers = requestHeaders(request);
+  const control = headersGet(headers, "atoll-control");
   if (control === "exports") return new Response(stringify(describeExports()));
   if (control === "drain") return drain();
   watchWaits(ctx);
-  const tag = headersGet(incoming, "atoll-invocation");
-  const entrypoint = headersGet(incoming, "atoll-entrypoint");
-  const event = headersGet(incoming, "atoll-event");
+  const tag = headersGet(headers, "cf-ray");
+  if (control === null) return run(tag, () => handleFetch(request, "", env, ctx));
+  const { entrypoint, event } = unpack(control);
+  if (event !== null) return run(tag, () => handleEvent(event, entrypoint, env, ctx));
   const own = new Request(request);
-  const headers = requestHeaders(own);
-  headersDelete(headers, "atoll-invocation");
-  headersDelete(headers, "atoll-entrypoint");
-  try {
-    return await run(tag, event === null
-      ? () => handleFetch(own, entrypoint, env, ctx)
-      : () => handleEvent(unpack(event), entrypoint, env, ctx));
-  } catch (e) {
-    const told = describe(e);
-    console.error(told.stack || `${told.name}: ${told.message}`);
-    return new Response(null, { status: 500, headers: { "atoll-exception": pack(told) } });
-  }
+  headersDelete(requestHeaders(own), "atoll-control");
+  return run(tag, () => handleFetch(own, entrypoint, env, ctx));
 }
 
 export default { fetch: serve };
