@@ -65,7 +65,30 @@ type Version struct {
 	Handlers           []string                   // of the default export: "fetch", "scheduled", ...
 	NamedHandlers      []NamedHandlers            // of the other exports
 	StartupMs          int64
-	Trusted            bool // deployed to the account, or to a namespace that was trusted then
+	Trusted            bool    // deployed to the account, or to a namespace that was trusted then
+	Assets             *Assets // nil: none
+}
+
+// HasCode reports whether the version has a Worker; one without has only assets.
+func (v *Version) HasCode() bool { return v.MainModule != "" || v.BodyPart != "" }
+
+// Assets are a version's static files and how they are served.
+type Assets struct {
+	Manifest string       `json:"manifest"` // the blob that lists the files, see package assets
+	Files    int          `json:"files"`
+	Size     int64        `json:"size"` // of all files together, in bytes
+	Config   AssetsConfig `json:"config"`
+}
+
+// AssetsConfig says how assets are served, as uploaded in metadata.assets.config; an empty field is the default.
+type AssetsConfig struct {
+	HTMLHandling     string   `json:"html_handling,omitempty"`
+	NotFoundHandling string   `json:"not_found_handling,omitempty"`
+	BasePath         string   `json:"base_path,omitempty"`
+	WorkerFirst      bool     `json:"run_worker_first,omitempty"`       // the Worker before all assets
+	WorkerFirstRules []string `json:"run_worker_first_rules,omitempty"` // the Worker before the assets of these paths
+	Headers          string   `json:"_headers,omitempty"`               // the file of that name
+	Redirects        string   `json:"_redirects,omitempty"`
 }
 
 // Limits are what a script's own configuration bounds; zero means not set.

@@ -39,6 +39,7 @@ type versionDoc struct {
 	NamedHandlers      []atoll.NamedHandlers      `json:"named_handlers,omitempty"`
 	StartupMs          int64                      `json:"startup_ms,omitempty"`
 	Trusted            bool                       `json:"trusted,omitempty"`
+	Assets             *atoll.Assets              `json:"assets,omitempty"`
 }
 
 // bindingDoc is the stored form of a binding. The secret goes sealed into a column of its own.
