@@ -145,6 +145,13 @@ func callEverything(t *testing.T, db *DB) {
 	must(db.Namespace(ctx, acct, prod))
 	must(db.Namespaces(ctx, acct))
 	must(db.UpdateNamespace(ctx, acct, prod, NamespaceChange{}))
+	rules := atoll.EgressRules{Deny: []string{"*"}}
+	_, err = db.SetEgressRules(ctx, user("u"), rules)
+	ok(t, err)
+	_, _, err = db.EgressRules(ctx, user("u"))
+	ok(t, err)
+	must(db.EgressScripts(ctx, acct, prod, 10))
+	ok(t, db.DeleteEgressRules(ctx, user("u")))
 	must(db.Script(ctx, user("u")))
 	must(db.UpdateScript(ctx, user("u"), ScriptChange{}))
 	_, _, err = db.Versions(ctx, user("u"), 10, 10)

@@ -163,22 +163,26 @@ func TestPragmas(t *testing.T) {
 
 func TestMigrate(t *testing.T) {
 	db := open(t, t.TempDir())
+	have, err := migrations.ReadDir("migrations")
+	ok(t, err)
 	files := fstest.MapFS{
-		"migrations/0001_init.sql": {Data: []byte("not run again")},
-		"migrations/0002_two.sql":  {Data: []byte("CREATE TABLE two (a); -- a comment at the end")},
-		"migrations/0003_bad.sql":  {Data: []byte("CREATE TABLE three (a); CREATE TABLE two (a)")},
+		"migrations/9998_two.sql": {Data: []byte("CREATE TABLE two (a); -- a comment at the end")},
+		"migrations/9999_bad.sql": {Data: []byte("CREATE TABLE three (a); CREATE TABLE two (a)")},
 	}
-	if err := db.writes.migrate(t.Context(), files); err == nil || !strings.Contains(err.Error(), "0003_bad") {
+	for _, f := range have {
+		files["migrations/"+f.Name()] = &fstest.MapFile{Data: []byte("not run again")}
+	}
+	if err := db.writes.migrate(t.Context(), files); err == nil || !strings.Contains(err.Error(), "9999_bad") {
 		t.Errorf("bad migration: %v", err)
 	}
 	var version, tables int
 	ok(t, db.writes.conn.QueryRowContext(t.Context(), "PRAGMA user_version").Scan(&version))
 	ok(t, db.writes.conn.QueryRowContext(t.Context(), "SELECT count(*) FROM sqlite_schema WHERE name IN ('two', 'three')").Scan(&tables))
-	if version != 2 || tables != 1 {
-		t.Errorf("version %d and %d tables, want 2 and only the second migration's", version, tables)
+	if version != len(have)+1 || tables != 1 {
+		t.Errorf("version %d and %d tables, want %d and only the first new migration's", version, tables, len(have)+1)
 	}
-	delete(files, "migrations/0002_two.sql")
-	delete(files, "migrations/0003_bad.sql")
+	delete(files, "migrations/9998_two.sql")
+	delete(files, "migrations/9999_bad.sql")
 	if err := db.writes.migrate(t.Context(), files); err == nil || !strings.Contains(err.Error(), "newer") {
 		t.Errorf("file of a newer release: %v", err)
 	}
