@@ -93,12 +93,12 @@ func (d *Dispatcher) try(ctx context.Context, c Call) (*Reply, error) {
 	if err != nil {
 		return nil, fmt.Errorf("call %s: %w", c.Script, err)
 	}
-	p, err := d.acquire(ctx, c.Script)
+	p, limits, err := d.acquire(ctx, c.Script, c.Limits)
 	if err != nil {
 		leave()
 		return nil, err
 	}
-	inv := p.Invocations.Begin(invocation.Options{Ray: c.Request.Header.Get("Cf-Ray"), Limits: d.limits(p.Spec.Version, sc.namespace(), c.Limits), Outbound: c.Outbound, Hops: c.Hops})
+	inv := p.Invocations.Begin(invocation.Options{Ray: c.Request.Header.Get("Cf-Ray"), Limits: limits, Outbound: c.Outbound, Hops: c.Hops})
 	reply := &Reply{process: p, invocation: inv, leave: leave}
 	if !c.Request.Upgrade {
 		ctx, reply.cancel = context.WithTimeoutCause(ctx, d.opts.Wall, ErrWall)

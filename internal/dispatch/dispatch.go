@@ -120,33 +120,44 @@ type script struct {
 // ErrCrashLoop says that a Worker's process has died again and again and is not started for the moment.
 var ErrCrashLoop = errors.New("the Worker keeps crashing and is not restarted yet")
 
-// acquire returns a process of ref's active version, held once.
-func (d *Dispatcher) acquire(ctx context.Context, ref atoll.ScriptRef) (*isolate.Process, error) {
+// acquire returns a process of ref's active version whose invocations all have the CPU limit that applies to this call,
+// held once, and the limits.
+func (d *Dispatcher) acquire(ctx context.Context, ref atoll.ScriptRef, call invocation.Limits) (*isolate.Process, invocation.Limits, error) {
 	for {
 		s := d.script(ref)
 		version, changes, err := d.active(ctx, s)
 		if err != nil {
-			return nil, err
+			return nil, call, err
 		}
-		p, wait, err := s.pick(version, changes)
+		limits := d.limits(version, s.namespace(), call)
+		p, wait, err := s.pick(kind{version, limits.CPU}, changes)
 		switch {
 		case err != nil:
-			return nil, err
+			return nil, call, err
 		case p != nil:
-			return p, nil
+			return p, limits, nil
 		case wait != nil:
 			select {
 			case <-wait:
 			case <-ctx.Done():
-				return nil, context.Cause(ctx)
+				return nil, call, context.Cause(ctx)
 			}
 		default:
-			if err := d.add(s, version); err != nil {
-				return nil, err
+			if err := d.add(s, kind{version, limits.CPU}); err != nil {
+				return nil, call, err
 			}
 		}
 	}
 }
+
+// kind is what the processes of a script differ by. Those of one version that share a CPU limit can stand in for each other,
+// and no process has invocations of different limits, which keeps it simple to say which of them is over.
+type kind struct {
+	version *atoll.Version
+	cpu     time.Duration
+}
+
+func (k kind) of(p *isolate.Process) bool { return p.Spec.Version.ID == k.version.ID && p.CPU == k.cpu }
 
 func (d *Dispatcher) script(ref atoll.ScriptRef) *script {
 	d.mu.Lock()
@@ -204,9 +215,9 @@ func (d *Dispatcher) forget(s *script) {
 	}
 }
 
-// pick holds the least loaded process of the version. Without one it returns a channel to wait for when a start is in
+// pick holds the least loaded process of the kind. Without one it returns a channel to wait for when a start is in
 // progress, or nothing, and then the caller has been chosen to start one.
-func (s *script) pick(version *atoll.Version, changes int) (*isolate.Process, <-chan struct{}, error) {
+func (s *script) pick(k kind, changes int) (*isolate.Process, <-chan struct{}, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.gone || s.changes != changes {
@@ -218,7 +229,7 @@ func (s *script) pick(version *atoll.Version, changes int) (*isolate.Process, <-
 	var best *isolate.Process
 	least := 0
 	for _, p := range s.procs {
-		if p.Spec.Version.ID != version.ID {
+		if !k.of(p) {
 			continue
 		}
 		if n, _ := p.Load(); best == nil || n < least {
@@ -238,8 +249,9 @@ func (s *script) pick(version *atoll.Version, changes int) (*isolate.Process, <-
 	return nil, nil, nil
 }
 
-// add starts one more process of the version, or takes the one that validated it. Its caller has set s.starting.
-func (d *Dispatcher) add(s *script, version *atoll.Version) error {
+// add starts one more process of the kind, or takes the one that validated its version. Its caller has set s.starting.
+func (d *Dispatcher) add(s *script, k kind) error {
+	version := k.version
 	settings := s.namespace()
 	var p *isolate.Process
 	if settings.MemoryMB == 0 && !settings.Jitless { // it was validated without them
@@ -248,6 +260,9 @@ func (d *Dispatcher) add(s *script, version *atoll.Version) error {
 	var err error
 	if p == nil {
 		p, err = d.start.Start(isolate.Spec{Ref: s.ref, Version: version, Load: d.load, Memory: settings.MemoryMB, Jitless: settings.Jitless})
+	}
+	if err == nil {
+		p.CPU = k.cpu
 	}
 	s.mu.Lock()
 	close(s.starting)

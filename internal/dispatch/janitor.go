@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/isolate"
 )
 
@@ -50,44 +51,58 @@ func demand(pid int) (time.Duration, error) {
 	return ran + waited, err
 }
 
-// scale starts one more process for each script whose processes were all busy since the last look.
+// scale starts one more process of each kind whose processes were all busy since the last look.
 func (d *Dispatcher) scale(before map[*isolate.Process]usage, now time.Time) map[*isolate.Process]usage {
 	after := map[*isolate.Process]usage{}
 	for _, s := range d.all() {
-		s.mu.Lock()
-		procs, version := slices.Clone(s.procs), s.version
-		s.mu.Unlock()
-		all := len(procs) > 0 && len(procs) < d.opts.MaxPerCores && version != nil
-		for _, p := range procs {
-			if holds, last := p.Load(); holds == 0 && now.Sub(last) > 2*time.Second {
-				all = false
-				continue // asleep: not worth a system call
+		for k, procs := range s.kinds() {
+			allBusy := len(procs) < d.opts.MaxPerCores
+			for _, p := range procs {
+				if holds, last := p.Load(); holds == 0 && now.Sub(last) > 2*time.Second {
+					allBusy = false
+					continue // asleep: not worth a system call
+				}
+				wanted, err := demand(p.Pid())
+				if err != nil {
+					allBusy = false
+					continue
+				}
+				after[p] = usage{wanted, now}
+				was, ok := before[p]
+				allBusy = allBusy && ok && float64(wanted-was.wanted) > busy*float64(now.Sub(was.when))
 			}
-			wanted, err := demand(p.Pid())
-			if err != nil {
-				all = false
-				continue
-			}
-			after[p] = usage{wanted, now}
-			was, ok := before[p]
-			all = all && ok && float64(wanted-was.wanted) > busy*float64(now.Sub(was.when))
-		}
-		if !all {
-			continue
-		}
-		s.mu.Lock()
-		chosen := s.starting == nil && s.version == version
-		if chosen {
-			s.starting = make(chan struct{})
-		}
-		s.mu.Unlock()
-		if chosen {
-			if err := d.add(s, version); err != nil {
-				d.lg.Warn("cannot start another process", "script", s.ref.String(), "err", err)
+			if allBusy && s.mayStart(k.version) {
+				if err := d.add(s, k); err != nil {
+					d.lg.Warn("cannot start another process", "script", s.ref.String(), "err", err)
+				}
 			}
 		}
 	}
 	return after
+}
+
+// kinds returns the script's processes of its active version, by what they differ by.
+func (s *script) kinds() map[kind][]*isolate.Process {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := map[kind][]*isolate.Process{}
+	for _, p := range s.procs {
+		if k := (kind{s.version, p.CPU}); s.version != nil && k.of(p) {
+			out[k] = append(out[k], p)
+		}
+	}
+	return out
+}
+
+// mayStart reserves the start of one more process, unless one is in progress or the version is no longer active.
+func (s *script) mayStart(version *atoll.Version) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.starting != nil || s.version != version {
+		return false
+	}
+	s.starting = make(chan struct{})
+	return true
 }
 
 // stopIdle retires processes that have been idle for long, and while memory is short the least recently used of all that

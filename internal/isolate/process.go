@@ -34,6 +34,7 @@ type Process struct {
 	ID     string
 	Spec   Spec
 	Client *hop.Client
+	CPU    time.Duration // the limit of each of its invocations; the dispatcher's, set before the first
 
 	Invocations invocation.Registry // the events it is handling
 
