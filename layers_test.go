@@ -28,12 +28,12 @@ var layers = [][]string{
 	{"fault", "atoll", "wire"}, // words: the standard library only
 	{"durable"},                // files
 	{"limits", "route", "hop", "invocation", "sandbox", "terminate", "workerd", "upload", "store"}, // leaves
-	{"auth", "kv", "egress", "isolate"}, // services
-	{"dispatch"},                        // which process serves a version
-	{"binding", "deploy", "cron"},       // decisions
-	{"edge", "api"},                     // faces
-	{"node"},                            // wiring
-	{"nodetest"},                        // a whole node in a test
+	{"auth", "kv", "assets", "egress", "isolate"},                                                  // services
+	{"dispatch"},                  // which process serves a version
+	{"binding", "deploy", "cron"}, // decisions
+	{"edge", "api"},               // faces
+	{"node"},                      // wiring
+	{"nodetest"},                  // a whole node in a test
 }
 
 // clientSide is the other program in the binary: it talks to a node over HTTP, and sees the words alone.
@@ -56,7 +56,7 @@ var forbidden = []struct {
 		"the data plane knows nothing of API tokens and REST shapes"},
 	{[]string{"sandbox", "limits", "route"}, []string{"hop", "wire"},
 		"these know nothing of HTTP"},
-	{[]string{"store", "kv", "deploy"}, []string{"wire"},
+	{[]string{"store", "kv", "assets", "deploy"}, []string{"wire"},
 		"REST shapes are for the border, and are never stored"},
 }
 
@@ -65,11 +65,13 @@ var forbidden = []struct {
 var libraries = map[string][]string{
 	"github.com/go-chi/chi/v5":        {"api"},
 	"github.com/google/go-cmp":        {"test"},
-	"github.com/klauspost/compress":   {"edge", "upload", "deploy"},
+	"github.com/klauspost/compress":   {"edge", "upload", "deploy", "assets"},
 	"github.com/adhocore/gronx":       {"cron"},
+	"github.com/golang-jwt/jwt/v5":    {"assets"},
 	"github.com/rogpeppe/go-internal": {"test"},
 	"github.com/spf13/cobra":          {"cli"},
 	"github.com/spf13/pflag":          {"cli"},
+	"github.com/zeebo/blake3":         {"assets"},
 	"golang.org/x/net":                {"edge", "hop", "egress", "dispatch", "isolate", "node", "api", "test"},
 	"golang.org/x/sync":               {"anyone"},
 	"golang.org/x/sys":                {"anyone"},
