@@ -29,6 +29,7 @@ func TestMain(m *testing.M) {
 const worker = `
 import LOOP from "./loop.wasm";
 let count = 0; // a global, to see that it stays
+const registry = new FinalizationRegistry(() => { for (;;) {} });
 const loop = () => { for (;;) {} };
 export default {
 	async fetch(request, env, ctx) {
@@ -55,6 +56,7 @@ export default {
 			for (let i = 0; i < 3; i++) { let s = 0; for (let j = 0; j < 3e4; j++) s += j % 7; out.push(s); await scheduler.wait(1); }
 			return new Response(out.join());
 		}
+		case "/garbage": for (let i = 0; ; i++) { registry.register(new Array(1e5).fill(i), i); if (i % 100 == 0) await scheduler.wait(1); }
 		case "/stream": {
 			const { readable, writable } = new TransformStream(); const w = writable.getWriter(); const e = new TextEncoder();
 			ctx.waitUntil((async () => { for (let i = 0; i < 20; i++) { await w.write(e.encode(i + " ")); await scheduler.wait(ms / 20); } await w.close(); })());
@@ -85,7 +87,7 @@ type rig struct {
 
 type rigOptions struct {
 	insecure bool
-	flags    []string
+	early    bool // return before the Worker has loaded, without a target
 }
 
 func newRig(t testing.TB, opts rigOptions) *rig {
@@ -110,7 +112,7 @@ func newRig(t testing.TB, opts rigOptions) *rig {
 			CompatibilityDate: "2026-01-01",
 		}}},
 		Sockets: []workerd.Socket{{Name: "http", Address: "*:0", Service: workerd.Designator{Name: "main"}}},
-		V8Flags: append([]string{"--single-threaded"}, opts.flags...),
+		V8Flags: []string{"--single-threaded"},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -157,6 +159,9 @@ func newRig(t testing.TB, opts rigOptions) *rig {
 	}}
 	t.Cleanup(tr.CloseIdleConnections)
 	r.client = &http.Client{Transport: tr, Timeout: 20 * time.Second}
+	if opts.early {
+		return r
+	}
 	r.want("/", 200, "hello")
 	if r.target, err = engine.Attach(r.proc.Pid()); err != nil {
 		t.Fatal(err)

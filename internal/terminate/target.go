@@ -32,8 +32,7 @@ type Target struct {
 	base   uintptr // where the executable is loaded
 	thread uintptr // the main thread's thread pointer
 
-	lastAddr atomic.Uintptr // of the IoContext read last: most of the time it is the one to be read next
-	lastID   atomic.Uint64
+	lastAddr atomic.Uintptr // of the IoContext seen last: most of the time it is the one to be seen next
 
 	mu sync.Mutex // one stop at a time
 }
@@ -50,7 +49,7 @@ func (e *Engine) Attach(pid int) (*Target, error) {
 	}
 	t := &Target{engine: e, pid: pid, pidfd: pidfd}
 	if err := t.locate(); err != nil {
-		if t.ending() {
+		if !errors.Is(err, ErrNotReady) && t.ending() {
 			err = ErrGone
 		}
 		t.Close()
@@ -105,46 +104,51 @@ func (t *Target) locate() error {
 	return nil
 }
 
-// Current returns the request whose JavaScript the process runs at this moment, without stopping it.
-func (t *Target) Current() (Context, error) {
-	var w words
-	addr := t.lastAddr.Load()
-	if addr != 0 {
-		w.want(t.slot(), addr+uintptr(t.engine.idField))
-		if err := w.read(t.pid); err != nil && w.n == 0 {
-			return None, err
-		}
-		if w.n == 2 && uintptr(w.value[0]) == addr {
-			return Context(w.value[1] + 1), nil
-		}
-	} else {
-		w.want(t.slot())
-		if err := w.read(t.pid); err != nil {
-			return None, err
-		}
-	}
-	addr = uintptr(w.value[0])
-	if addr == 0 {
-		return None, nil
-	}
-	t.lastAddr.Store(addr)
-	w.want(addr + uintptr(t.engine.idField))
-	if err := w.read(t.pid); err != nil {
-		if errors.Is(err, unix.EFAULT) { // it has ended meanwhile
-			return None, nil
-		}
-		return None, err
-	}
-	return Context(w.value[0] + 1), nil
+// Sight is what a process is seen to do at one moment.
+type Sight struct {
+	// Current is the request whose JavaScript runs.
+	Current Context
+	// Entered tells that the thread is in the isolate: it runs JavaScript, for Current or, where that is None, for nobody,
+	// as when modules are evaluated or finalizers run.
+	Entered bool
+	// Started is the newest context the process has made. They are numbered in order.
+	Started Context
 }
 
-// Started returns how many contexts the process has made. Every Context at most this number has been made, every greater
-// one will be.
-func (t *Target) Started() (Context, error) {
+// Look tells what the process does at this moment, without stopping it.
+func (t *Target) Look() (Sight, error) {
+	guess := t.lastAddr.Load()
 	var w words
-	w.want(t.base + uintptr(t.engine.counter))
+	w.want(t.slot(), t.isolate(), t.base+uintptr(t.engine.counter))
+	if guess != 0 {
+		w.want(guess + uintptr(t.engine.idField))
+	}
 	err := w.read(t.pid)
-	return Context(w.value[0]), err
+	if err != nil && w.n < 3 {
+		return Sight{}, err
+	}
+	addr := uintptr(w.value[0])
+	sight := Sight{Entered: w.value[1] != 0, Started: Context(w.value[2])}
+	switch {
+	case addr == 0:
+		return sight, nil
+	case addr == guess && w.n == 4:
+		sight.Current = Context(w.value[3] + 1)
+		return sight, nil
+	}
+	t.lastAddr.Store(addr)
+	id, err := t.readWord(addr + uintptr(t.engine.idField))
+	if errors.Is(err, unix.EFAULT) { // the request has ended meanwhile
+		return sight, nil
+	}
+	sight.Current = Context(id + 1)
+	return sight, err
+}
+
+// Current returns the request whose JavaScript runs at this moment.
+func (t *Target) Current() (Context, error) {
+	s, err := t.Look()
+	return s.Current, err
 }
 
 // slot is the address of the pointer to the current IoContext.
@@ -170,18 +174,18 @@ func (t *Target) readWord(addr uintptr) (uint64, error) {
 	return w.value[0], err
 }
 
-// words reads up to two words of a process's memory with one system call, in their order.
+// words reads a few words of a process's memory with one system call, in their order.
 type words struct {
-	value  [2]uint64
-	remote [2]unix.RemoteIovec
+	remote [4]unix.RemoteIovec
 	asked  int
+	value  [4]uint64
 	n      int // how many were read
 }
 
 func (w *words) want(addrs ...uintptr) {
-	w.asked = len(addrs)
-	for i, a := range addrs {
-		w.remote[i] = unix.RemoteIovec{Base: a, Len: 8}
+	for _, a := range addrs {
+		w.remote[w.asked] = unix.RemoteIovec{Base: a, Len: 8}
+		w.asked++
 	}
 }
 

@@ -250,20 +250,53 @@ func TestIdle(t *testing.T) {
 	r.want("/", 200, "hello")
 }
 
-func TestCurrent(t *testing.T) {
+// Each request is a new context, and contexts are numbered in their order.
+func TestLook(t *testing.T) {
 	r := newRig(t, rigOptions{})
-	if c, err := r.target.Current(); c != None || err != nil {
-		t.Errorf("idle: %v, %v", c, err)
+	if s, err := r.target.Look(); s != (Sight{Started: 1}) || err != nil {
+		t.Errorf("idle: %+v, %v", s, err)
 	}
 	for n := Context(2); n < 5; n++ {
 		a := r.background(1, "/loop")
 		c := r.busy()
-		if started, err := r.target.Started(); c != n || started != n || err != nil {
-			t.Errorf("request %d is %d of %d, %v", n, c, started, err)
+		if s, err := r.target.Look(); s != (Sight{c, true, n}) || c != n || err != nil {
+			t.Errorf("request %d: %+v, %v", n, s, err)
 		}
 		r.terminate(c)
 		a.wait()
 	}
+	var collected bool
+	// A function that runs after garbage collection runs for no request.
+	a := r.background(1, "/garbage")
+	for deadline := time.Now().Add(10 * time.Second); !collected && time.Now().Before(deadline); pause(time.Millisecond) {
+		s, err := r.target.Look()
+		if err != nil {
+			t.Fatal(err)
+		}
+		collected = s.Current == None && s.Entered
+	}
+	if !collected {
+		t.Error("JavaScript that no request runs was not seen")
+	}
+	r.proc.Kill()
+	a.wait()
+}
+
+// Attach may come before the process has been loaded.
+func TestAttachEarly(t *testing.T) {
+	r := newRig(t, rigOptions{early: true})
+	for {
+		target, err := r.engine.Attach(r.proc.Pid())
+		if errors.Is(err, ErrNotReady) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		target.Close()
+		break
+	}
+	r.want("/", 200, "hello")
 }
 
 // Attach refuses what is not the engine.
