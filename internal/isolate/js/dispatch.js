@@ -1,7 +1,7 @@
 // The dispatch namespace binding: env.DISPATCHER.get(name, args, options). It sends each request with its options to the
 // node's dispatcher and throws what the dispatcher refuses with.
 // https://developers.cloudflare.com/cloudflare-for-platforms/workers-for-platforms/configuration/dynamic-dispatch/
-import { tag } from "atoll:invocation";
+import { tagged, errorOf } from "atoll:invocation";
 import { thrown } from "atoll:errors";
 
 function pack(value) {
@@ -22,11 +22,8 @@ class Stub {
   }
 
   async fetch(input, init) {
-    const request = new Request(input, init);
-    request.headers.set("atoll-dispatch", this.#target);
-    request.headers.set("atoll-invocation", tag() ?? "");
-    const response = await this.#fetcher.fetch(request);
-    const error = response.headers.get("atoll-error");
+    const response = await this.#fetcher.fetch(tagged(input, init, "atoll-dispatch", this.#target));
+    const error = errorOf(response);
     if (error !== null) throw thrown(error);
     return response;
   }

@@ -16,6 +16,7 @@ globalThis[handOver]?.(tag);
 delete globalThis[handOver];
 
 const uncurry = (f) => (self, ...args) => apply(f, self, args);
+export { apply };
 
 export const Request = globalThis.Request;
 export const Response = globalThis.Response;
@@ -31,35 +32,58 @@ function getter(type, name) {
   }
   return (self) => self[name];
 }
+export const { getPrototypeOf, keys } = Object;
 export const requestHeaders = getter(Request, "headers");
 export const responseHeaders = getter(Response, "headers");
 export const responseStatus = getter(Response, "status");
+export const responseStatusText = getter(Response, "statusText");
 export const responseBody = getter(Response, "body");
 export const stringify = JSON.stringify;
 const encode = uncurry(TextEncoder.prototype.encode).bind(undefined, new TextEncoder());
 const { btoa, String, Object: ObjectType } = globalThis;
 const { fromCharCode } = String;
+const byteLength = getter(Uint8Array, "length");
 export const slice = uncurry(String.prototype.slice);
 export const hasInstance = uncurry(Function.prototype[Symbol.hasInstance]);
+const { scheduler, console } = globalThis;
+const { wait } = scheduler;
+const { error } = console;
+export const pause = (ms) => apply(wait, scheduler, [ms]);
+export const logError = (text) => apply(error, console, [text]);
+
+// answer makes a response of the wrapper's own. Its options inherit nothing, as Object.prototype is anyone's.
+export function answer(body, status, name, value) {
+  const headers = new Headers();
+  if (name !== undefined) headersSet(headers, name, value);
+  return new Response(body, { __proto__: null, status, headers });
+}
 
 // pack makes a header value of any JSON value; unpack is its inverse.
 export function pack(value) {
   const bytes = encode(stringify(value));
+  const n = byteLength(bytes);
   let s = "";
-  for (let i = 0; i < bytes.length; i++) s += fromCharCode(bytes[i]);
+  for (let i = 0; i < n; i++) s += fromCharCode(bytes[i]);
   return btoa(s);
 }
 
-// describe is what the node learns of an exception. User code may throw anything, and anything may be a trap.
+// describe is what the node learns of an exception. User code may throw anything, and anything may be a trap. What it
+// returns inherits nothing, so that JSON.stringify finds no toJSON.
 export function describe(e) {
+  const told = { __proto__: null, name: "Error", message: "exception without a message", stack: "" };
   try {
-    if (typeof e === "object" && e !== null) {
-      return { name: text(e.name ?? "Error", 256), message: text(e.message ?? e, 4096), stack: text(e.stack ?? "", 4096) };
+    if (typeof e !== "object" || e === null) {
+      told.message = text(e, 4096);
+      return told;
     }
-    return { name: "Error", message: text(e, 4096), stack: "" };
+    const name = text(e.name ?? "Error", 256);
+    told.message = text(e.message ?? e, 4096);
+    told.name = name;
+    told.stack = text(e.stack ?? "", 4096);
   } catch {
-    return { name: "Error", message: "exception without a message", stack: "" };
+    // What could be told is told.
   }
+  return told;
 }
 
 const text = (v, max) => slice(`${v}`, 0, max);
@@ -87,11 +111,12 @@ for (const holder of [proto, global]) {
 const NativeWebSocket = global.WebSocket;
 const isArray = Array.isArray;
 const WebSocketProxy = new Proxy(NativeWebSocket, {
-  construct(target, [url, protocols], newTarget) {
-    const list = protocols === undefined ? [] : isArray(protocols) ? [...protocols] : [protocols];
+  construct(target, args, newTarget) {
+    const protocols = args[1];
+    const list = protocols === undefined ? [] : isArray(protocols) ? protocols : [protocols];
     const mine = tag();
-    if (mine !== undefined) list.push(`atoll-invocation.${mine}`);
-    return construct(target, list.length > 0 ? [url, list] : [url], newTarget === WebSocketProxy ? target : newTarget);
+    const all = mine === undefined ? list : [...list, `atoll-invocation.${mine}`];
+    return construct(target, all.length > 0 ? [args[0], all] : [args[0]], newTarget === WebSocketProxy ? target : newTarget);
   },
 });
 ObjectType.defineProperty(NativeWebSocket.prototype, "constructor", { value: WebSocketProxy, configurable: true, writable: true });

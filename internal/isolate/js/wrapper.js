@@ -1,26 +1,39 @@
 // The first module of every isolate process: runs the user's handlers with their invocation's tag, and turns what they
 // throw into a response that the node understands. @MAIN@ is the user's main module.
+//
+// By the time that anything here runs, the user's code may have changed every object that a script can reach: only what
+// the prelude has taken is used, and no literal that inherits a property somebody could have added.
 import {
-  run, Request, Response, Headers, headersGet, headersSet, headersDelete, requestHeaders, responseHeaders,
-  responseStatus, responseBody, stringify, pack, unpack, describe, hasInstance,
+  apply, run, Request, Response, Headers, headersGet, headersSet, headersDelete, requestHeaders, responseHeaders,
+  responseStatus, responseStatusText, responseBody, stringify, pack, unpack, describe, hasInstance, getPrototypeOf, keys,
+  pause, logError, answer,
 } from "@PRELUDE@";
 import * as user from "@MAIN@";
 export * from "@MAIN@";
 
 const events = ["fetch", "scheduled", "queue", "tail", "email", "alarm", "webSocketMessage", "webSocketClose", "webSocketError"];
 
-// handlers lists the events an export handles: an object's functions, or a class's methods.
+// handlers lists, as JSON, the events an export handles: an object's functions, or a class's methods.
 function handlers(value) {
   const target = typeof value === "function" ? value.prototype : value;
-  if (typeof target !== "object" || target === null) return [];
-  return events.filter((name) => typeof target[name] === "function");
+  let list = "";
+  if (typeof target === "object" && target !== null) {
+    for (let i = 0; i < events.length; i++) {
+      if (typeof target[events[i]] === "function") list += `${list && ","}"${events[i]}"`;
+    }
+  }
+  return `[${list}]`;
 }
 
 function describeExports() {
-  const named = Object.keys(user)
-    .filter((name) => name !== "default" && (typeof user[name] === "function" || typeof user[name] === "object"))
-    .map((name) => ({ name, handlers: handlers(user[name]) }));
-  return { handlers: handlers(user.default), named_handlers: named };
+  const names = keys(user);
+  let named = "";
+  for (let i = 0; i < names.length; i++) {
+    const value = user[names[i]];
+    if (names[i] === "default" || typeof value !== "function" && typeof value !== "object") continue;
+    named += `${named && ","}{"name":${stringify(names[i])},"handlers":${handlers(value)}}`;
+  }
+  return `{"handlers":${handlers(user.default)},"named_handlers":[${named}]}`;
 }
 
 function instance(entrypoint, env, ctx) {
@@ -42,40 +55,50 @@ let watched = false;
 function watchWaits(ctx) {
   if (watched) return;
   watched = true;
-  const type = Object.getPrototypeOf(ctx);
+  const type = getPrototypeOf(ctx);
   const { waitUntil } = type;
   type.waitUntil = function (promise) {
-    waits++;
-    const ended = () => { waits--; };
-    Promise.resolve(promise).then(ended, ended);
-    return waitUntil.call(this, promise);
+    count(promise);
+    return apply(waitUntil, this, [promise]);
   };
 }
 
+async function count(promise) {
+  waits++;
+  try {
+    await promise;
+  } catch {
+    // Whoever waits for it is told.
+  } finally {
+    waits--;
+  }
+}
+
 async function drain() {
-  while (waits > 0) await scheduler.wait(20);
-  return new Response(null, { status: 204 });
+  while (waits > 0) await pause(20);
+  return answer(null, 204);
 }
 
 // fail tells the node what the Worker's code threw.
 function fail(e) {
   const told = describe(e);
-  console.error(told.stack || `${told.name}: ${told.message}`);
-  return new Response(null, { status: 500, headers: { "atoll-exception": pack(told) } });
+  logError(told.stack || `${told.name}: ${told.message}`);
+  return answer(null, 500, "atoll-exception", pack(told));
 }
 
 async function handleFetch(request, entrypoint, env, ctx) {
   try {
     const target = instance(entrypoint, env, ctx);
-    const response = await handler(target, "fetch").call(target, request, env, ctx);
+    const response = await apply(handler(target, "fetch"), target, [request, env, ctx]);
     if (!hasInstance(Response, response)) {
       throw new TypeError("Incorrect type for Promise: the Promise did not resolve to 'Response'.");
     }
     // A 500 that the Worker means is told from one that workerd makes of a failure by this header.
     if (responseStatus(response) !== 500) return response;
     const headers = new Headers(responseHeaders(response));
+    headersDelete(headers, "atoll-exception");
     headersSet(headers, "atoll-response", "1");
-    return new Response(responseBody(response), { status: 500, statusText: response.statusText, headers });
+    return new Response(responseBody(response), { __proto__: null, status: 500, statusText: responseStatusText(response), headers });
   } catch (e) {
     return fail(e);
   }
@@ -87,8 +110,8 @@ async function handleEvent({ type, ...event }, entrypoint, env, ctx) {
     const target = instance(entrypoint, env, ctx);
     let retry = true;
     const controller = { ...event, type, noRetry: () => { retry = false; } };
-    await handler(target, type).call(target, controller, env, ctx);
-    return new Response(stringify({ retry }), { headers: { "atoll-response": "1" } });
+    await apply(handler(target, type), target, [controller, env, ctx]);
+    return answer(`{"retry":${retry}}`, 200, "atoll-response", "1");
   } catch (e) {
     return fail(e);
   }
@@ -97,7 +120,7 @@ async function handleEvent({ type, ...event }, entrypoint, env, ctx) {
 function serve(request, env, ctx) {
   const headers = requestHeaders(request);
   const control = headersGet(headers, "atoll-control");
-  if (control === "exports") return new Response(stringify(describeExports()));
+  if (control === "exports") return answer(describeExports(), 200);
   if (control === "drain") return drain();
   watchWaits(ctx);
   const tag = headersGet(headers, "cf-ray");

@@ -1,0 +1,3 @@
+package hostile_test
+
+func floodAttacks() []attack { return nil }

@@ -1,0 +1,3 @@
+package hostile_test
+
+func forgeryAttacks() []attack { return nil }

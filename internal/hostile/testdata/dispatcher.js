@@ -1,0 +1,14 @@
+// The platform's dispatch Worker: the host's first label names the user Worker, a header of the test's its limits. What it
+// catches it tells the client, unless the test wants to see what the edge makes of it.
+export default {
+  async fetch(request, env) {
+    const name = new URL(request.url).hostname.split(".")[0];
+    const limits = JSON.parse(request.headers.get("x-limits") ?? "{}");
+    try {
+      return await env.DISPATCHER.get(name, {}, { limits }).fetch(request);
+    } catch (e) {
+      if (request.headers.get("x-uncaught") !== null) throw e;
+      return new Response(`${e.name}: ${e.message}`, { status: 500, headers: { "x-thrown": "1" } });
+    }
+  },
+};
