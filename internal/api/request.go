@@ -3,9 +3,11 @@ package api
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strconv"
 	"strings"
 
@@ -74,10 +76,30 @@ func (q *request) decode(v any) error {
 	if err != nil {
 		return err
 	}
-	if err := json.Unmarshal(b, v); err != nil {
+	err = json.Unmarshal(b, v)
+	var wrong *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &wrong) && wrong.Field != "":
+		return fault.Newf(fault.Invalid, 10026, "%s must be %s, not a JSON %s", wrong.Field, kindOf(wrong.Type), wrong.Value)
+	case err != nil:
 		return fault.Newf(fault.Invalid, 10026, "could not parse the request body as JSON: %v", err)
 	}
 	return nil
+}
+
+// kindOf says what JSON a Go type is read from.
+func kindOf(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.String:
+		return "a string"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Int, reflect.Int64:
+		return "a whole number"
+	case reflect.Slice:
+		return "an array"
+	}
+	return "an object"
 }
 
 // number returns the query parameter as a number from lo to hi, or otherwise where it is absent.

@@ -156,7 +156,7 @@ func newBench(t *testing.T, opts Options) *bench {
 	ok(t, err)
 	ctx := context.Background()
 	ok(t, st.EnsureAccount(ctx, acct, "Acme"))
-	_, err = st.CreateNamespace(ctx, acct, prod, false)
+	_, err = st.CreateNamespace(ctx, acct, prod, false, atoll.NamespaceSettings{})
 	ok(t, err)
 	run := &runner{store: st, blobs: blobs, cache: map[atoll.ScriptRef]*atoll.Version{}}
 	kv := namespaces{kvID: acct, "foreign": "ffffffffffffffffffffffffffffffff"}

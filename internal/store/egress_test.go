@@ -66,7 +66,7 @@ func TestEgressRules(t *testing.T) {
 	_, err = db.EgressScripts(ctx, acct, "missing", 1)
 	refused(t, err, fault.NotFound, 100119)
 	ok(t, db.DeleteNamespace(ctx, acct, prod))
-	_, err = db.CreateNamespace(ctx, acct, prod, false)
+	_, err = db.CreateNamespace(ctx, acct, prod, false, atoll.NamespaceSettings{})
 	ok(t, err)
 	if a, _ := rules(later); a != nil {
 		t.Error("the rules outlived their namespace")

@@ -35,7 +35,7 @@ func writeUntilKilled(dir string) {
 	ctx := context.Background()
 	fail(db.EnsureAccount(ctx, acct, "Acme"))
 	if _, err := db.Namespace(ctx, acct, prod); err != nil {
-		_, err = db.CreateNamespace(ctx, acct, prod, false)
+		_, err = db.CreateNamespace(ctx, acct, prod, false, atoll.NamespaceSettings{})
 		fail(err)
 	}
 	for w := range 8 {

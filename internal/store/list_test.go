@@ -53,7 +53,7 @@ func TestScriptsByTags(t *testing.T) {
 	put(t, db, user("c"), "paid", "us")
 	put(t, db, user("d"))
 	put(t, db, user("e"), "paid", "eu", "50%_*?")
-	_, err := db.CreateNamespace(t.Context(), acct, "staging", false)
+	_, err := db.CreateNamespace(t.Context(), acct, "staging", false, atoll.NamespaceSettings{})
 	ok(t, err)
 	put(t, db, atoll.ScriptRef{Account: acct, Namespace: "staging", Name: "z"}, "paid", "eu")
 	for filter, want := range map[string]string{

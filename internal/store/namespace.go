@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
 	"atoll.dev/atoll/internal/atoll"
@@ -10,17 +11,38 @@ import (
 
 // NamespaceChange is what UpdateNamespace changes; nil leaves a field as it is.
 type NamespaceChange struct {
-	Name    *atoll.NamespaceName
-	Trusted *bool
+	Name     *atoll.NamespaceName
+	Trusted  *bool
+	Settings func(*atoll.NamespaceSettings) // changes the settings that there are
 }
 
-const namespaceColumns = "SELECT id, account, name, trusted, scripts, created, modified FROM namespaces "
+const namespaceColumns = "SELECT id, account, name, trusted, settings, scripts, created, modified FROM namespaces "
 
 func scanNamespace(row scanner) (n atoll.Namespace, err error) {
 	var created, modified int64
-	err = row.Scan(&n.ID, &n.Account, &n.Name, &n.Trusted, &n.Scripts, &created, &modified)
+	var settings []byte
+	if err := row.Scan(&n.ID, &n.Account, &n.Name, &n.Trusted, &settings, &n.Scripts, &created, &modified); err != nil {
+		return n, err
+	}
 	n.Created, n.Modified = fromMicros(created), fromMicros(modified)
+	n.Settings, err = parseSettings(settings)
 	return n, err
+}
+
+// settingsText is the column's value: NULL where nothing is set.
+func settingsText(s atoll.NamespaceSettings) (any, error) {
+	if s == (atoll.NamespaceSettings{}) {
+		return nil, nil
+	}
+	b, err := json.Marshal(s)
+	return string(b), err
+}
+
+func parseSettings(column []byte) (s atoll.NamespaceSettings, err error) {
+	if column != nil {
+		err = json.Unmarshal(column, &s)
+	}
+	return s, err
 }
 
 func noNamespace() error {
@@ -65,18 +87,27 @@ func freeNamespace(ctx context.Context, s session, acct atoll.AccountID, name at
 }
 
 // CreateNamespace makes a dispatch namespace; a taken name is Invalid, 100120.
-func (db *DB) CreateNamespace(ctx context.Context, acct atoll.AccountID, name atoll.NamespaceName, trusted bool) (atoll.Namespace, error) {
+func (db *DB) CreateNamespace(ctx context.Context, acct atoll.AccountID, name atoll.NamespaceName, trusted bool,
+	settings atoll.NamespaceSettings) (atoll.Namespace, error) {
 	at := now()
-	n := atoll.Namespace{ID: atoll.NewUUID(), Account: acct, Name: name, Trusted: trusted, Created: at, Modified: at}
-	err := db.write(ctx, func(ctx context.Context, tx session) error {
+	n := atoll.Namespace{ID: atoll.NewUUID(), Account: acct, Name: name, Trusted: trusted, Settings: settings, Created: at, Modified: at}
+	err := settings.Validate()
+	if err != nil {
+		return atoll.Namespace{}, fmt.Errorf("create namespace %s: %w", name, err)
+	}
+	text, err := settingsText(settings)
+	if err != nil {
+		return atoll.Namespace{}, fmt.Errorf("create namespace %s: %w", name, err)
+	}
+	err = db.write(ctx, func(ctx context.Context, tx session) error {
 		if _, err := one(ctx, tx, scanAccount, accountColumns+"WHERE id = ?", acct); missing(err) {
 			return noAccount(acct)
 		}
 		if err := freeNamespace(ctx, tx, acct, name); err != nil {
 			return err
 		}
-		_, err := run(ctx, tx, "INSERT INTO namespaces (id, account, name, trusted, created, modified) VALUES (?1, ?2, ?3, ?4, ?5, ?5)",
-			n.ID, acct, name, trusted, micros(at))
+		_, err := run(ctx, tx, "INSERT INTO namespaces (id, account, name, trusted, settings, created, modified) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)",
+			n.ID, acct, name, trusted, text, micros(at))
 		return err
 	})
 	if err != nil {
@@ -103,7 +134,8 @@ func (db *DB) Namespace(ctx context.Context, acct atoll.AccountID, name atoll.Na
 	return n, nil
 }
 
-// UpdateNamespace renames a dispatch namespace or changes its trust; a taken name is Invalid, 100120.
+// UpdateNamespace renames a dispatch namespace, or changes its trust or settings; a taken name is Invalid, 100120, and so
+// are settings out of bounds, 10021.
 func (db *DB) UpdateNamespace(ctx context.Context, acct atoll.AccountID, name atoll.NamespaceName, c NamespaceChange) (n atoll.Namespace, err error) {
 	err = db.write(ctx, func(ctx context.Context, tx session) (err error) {
 		if n, err = getNamespace(ctx, tx, acct, name); err != nil {
@@ -118,8 +150,19 @@ func (db *DB) UpdateNamespace(ctx context.Context, acct atoll.AccountID, name at
 		if c.Trusted != nil {
 			n.Trusted = *c.Trusted
 		}
+		if c.Settings != nil {
+			c.Settings(&n.Settings)
+		}
+		if err := n.Settings.Validate(); err != nil {
+			return err
+		}
+		settings, err := settingsText(n.Settings)
+		if err != nil {
+			return err
+		}
 		n.Modified = now()
-		_, err = run(ctx, tx, "UPDATE namespaces SET name = ?, trusted = ?, modified = ? WHERE id = ?", n.Name, n.Trusted, micros(n.Modified), n.ID)
+		_, err = run(ctx, tx, "UPDATE namespaces SET name = ?, trusted = ?, settings = ?, modified = ? WHERE id = ?",
+			n.Name, n.Trusted, settings, micros(n.Modified), n.ID)
 		return err
 	})
 	if err != nil {

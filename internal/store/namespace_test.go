@@ -12,12 +12,12 @@ import (
 func TestNamespaces(t *testing.T) {
 	db := open(t, t.TempDir())
 	ctx := t.Context()
-	_, err := db.CreateNamespace(ctx, acct, prod, false)
+	_, err := db.CreateNamespace(ctx, acct, prod, false, atoll.NamespaceSettings{})
 	refused(t, err, fault.NotFound, 7003)
 	ok(t, db.EnsureAccount(ctx, acct, "Acme"))
 	ok(t, db.EnsureAccount(ctx, other, "Other"))
 
-	made, err := db.CreateNamespace(ctx, acct, prod, true)
+	made, err := db.CreateNamespace(ctx, acct, prod, true, atoll.NamespaceSettings{})
 	ok(t, err)
 	got, err := db.Namespace(ctx, acct, prod)
 	ok(t, err)
@@ -26,14 +26,14 @@ func TestNamespaces(t *testing.T) {
 		t.Errorf("namespace %+v", got)
 	}
 
-	_, err = db.CreateNamespace(ctx, acct, prod, false)
+	_, err = db.CreateNamespace(ctx, acct, prod, false, atoll.NamespaceSettings{})
 	refused(t, err, fault.Invalid, 100120)
 	if !strings.Contains(fault.Of(err).Message, "already exists") { // setup.js of Cloudflare's template looks for it
 		t.Error(err)
 	}
-	_, err = db.CreateNamespace(ctx, other, prod, false)
+	_, err = db.CreateNamespace(ctx, other, prod, false, atoll.NamespaceSettings{})
 	ok(t, err)
-	staging, err := db.CreateNamespace(ctx, acct, "a staging", false)
+	staging, err := db.CreateNamespace(ctx, acct, "a staging", false, atoll.NamespaceSettings{})
 	ok(t, err)
 
 	put(t, db, user("a"))
@@ -65,7 +65,7 @@ func TestMissingNamespace(t *testing.T) {
 func TestUpdateNamespace(t *testing.T) {
 	db := filled(t)
 	ctx := t.Context()
-	_, err := db.CreateNamespace(ctx, acct, "taken", false)
+	_, err := db.CreateNamespace(ctx, acct, "taken", false, atoll.NamespaceSettings{})
 	ok(t, err)
 	put(t, db, user("a"), "x")
 	taken, fresh, yes := atoll.NamespaceName("taken"), atoll.NamespaceName("fresh"), true
@@ -109,7 +109,7 @@ func TestDeleteNamespace(t *testing.T) {
 	ok(t, err)
 	rows(t, db, map[string]int{"scripts": 1, "versions": 1, "version_blobs": 1, "script_tags": 0, "deployments": 1, "orphans": 5,
 		"namespaces": 1})
-	_, err = db.CreateNamespace(ctx, acct, prod, false)
+	_, err = db.CreateNamespace(ctx, acct, prod, false, atoll.NamespaceSettings{})
 	ok(t, err)
 }
 
@@ -118,7 +118,7 @@ func TestDeletionOfNamespaceIsFinishedAtOpen(t *testing.T) {
 	db := open(t, dir)
 	ctx := t.Context()
 	ok(t, db.EnsureAccount(ctx, acct, "Acme"))
-	_, err := db.CreateNamespace(ctx, acct, prod, false)
+	_, err := db.CreateNamespace(ctx, acct, prod, false, atoll.NamespaceSettings{})
 	ok(t, err)
 	put(t, db, user("a"))
 	_, err = db.SetSchedules(ctx, user("a"), []string{"* * * * *"})
@@ -129,7 +129,7 @@ func TestDeletionOfNamespaceIsFinishedAtOpen(t *testing.T) {
 	if all, err := db.AllSchedules(ctx); len(all) > 0 || err != nil {
 		t.Errorf("schedules of a namespace that is gone: %v, %v", all, err)
 	}
-	_, err = db.CreateNamespace(ctx, acct, prod, false)
+	_, err = db.CreateNamespace(ctx, acct, prod, false, atoll.NamespaceSettings{})
 	ok(t, err)
 	ok(t, db.Close())
 	db = open(t, dir)

@@ -114,9 +114,10 @@ func jsonText(m json.RawMessage) any {
 	return string(m)
 }
 
-// scriptColumns are the columns of a script with its active version, for scanScript.
+// scriptColumns are the columns of a script with its active version and its namespace's settings, for scanScript.
 const scriptColumns = `s.name, s.tag, s.tags, s.logpush, s.observability, s.tail_consumers, s.migration_tag, s.last_deployed_from,
-	s.created, s.modified, v.id, v.number, v.created, v.source, v.doc, v.secrets
+	s.created, s.modified, (SELECT n.settings FROM namespaces n WHERE n.key = s.namespace),
+	v.id, v.number, v.created, v.source, v.doc, v.secrets
 	FROM scripts s LEFT JOIN versions v ON v.script = s.key AND v.number = s.active`
 
 // sealedScript is a script whose version's secrets are not opened yet.
@@ -127,15 +128,18 @@ type sealedScript struct {
 
 func scanScript(row scanner) (s sealedScript, err error) {
 	s.Script = &atoll.Script{}
-	var tags, observability, tail []byte
+	var tags, observability, tail, settings []byte
 	var created, modified int64
 	var v versionRow
 	err = row.Scan(&s.Ref.Name, &s.Tag, &tags, &s.Logpush, &observability, &tail, &s.MigrationTag, &s.LastDeployedFrom,
-		&created, &modified, &v.id, &v.number, &v.created, &v.source, &v.doc, &v.secrets)
+		&created, &modified, &settings, &v.id, &v.number, &v.created, &v.source, &v.doc, &v.secrets)
 	if err != nil {
 		return s, err
 	}
 	if err := json.Unmarshal(tags, &s.Tags); err != nil {
+		return s, err
+	}
+	if s.Settings, err = parseSettings(settings); err != nil {
 		return s, err
 	}
 	s.Observability, s.TailConsumers = observability, tail

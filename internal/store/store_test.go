@@ -46,7 +46,7 @@ func filled(t testing.TB) *DB {
 	db := open(t, t.TempDir())
 	ctx := context.Background()
 	ok(t, db.EnsureAccount(ctx, acct, "Acme"))
-	_, err := db.CreateNamespace(ctx, acct, prod, false)
+	_, err := db.CreateNamespace(ctx, acct, prod, false, atoll.NamespaceSettings{})
 	ok(t, err)
 	return db
 }

@@ -59,3 +59,21 @@ func (t Time) MarshalJSON() ([]byte, error) {
 	}
 	return json.Marshal(t.UTC().Format(TimeLayout))
 }
+
+// Optional is a field that may be missing, null, or a T. With the option omitzero a missing one is not sent.
+type Optional[T any] struct {
+	Sent  bool
+	Value *T // nil: null
+}
+
+// Some is an Optional that is there: v, or null where v is nil.
+func Some[T any](v *T) Optional[T] { return Optional[T]{Sent: true, Value: v} }
+
+// MarshalJSON implements json.Marshaler.
+func (o Optional[T]) MarshalJSON() ([]byte, error) { return json.Marshal(o.Value) }
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (o *Optional[T]) UnmarshalJSON(b []byte) error {
+	o.Sent, o.Value = true, nil
+	return json.Unmarshal(b, &o.Value)
+}
