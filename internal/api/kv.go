@@ -140,7 +140,11 @@ func (a *API) listKVKeys(q *request) (any, error) {
 	for _, k := range p.Keys {
 		out = append(out, wire.KVKey{Name: string(k.Name), Expiration: k.Expires, Metadata: []byte(k.Metadata)})
 	}
-	return page{out, &wire.ResultInfo{Count: len(out), Cursor: p.Cursor}}, nil
+	info := &wire.ResultInfo{Count: len(out), Cursor: p.Cursor}
+	if p.Cursor != "" {
+		info.Cursors = &wire.Cursors{After: p.Cursor}
+	}
+	return page{out, info}, nil
 }
 
 // kvValue looks the path's key up. The value must be closed.

@@ -35,14 +35,21 @@ type Message struct {
 }
 
 // ResultInfo tells which part of a list an answer is. Lists that are paged by number fill Page, PerPage, Count, TotalCount
-// and TotalPages; lists that are paged by cursor fill Count and Cursor, which is absent on the last page.
+// and TotalPages; lists that are paged by cursor fill Count and Cursor, which is absent on the last page. Cursors says the
+// same in the place where version 5 of the TypeScript SDK looks for it in a list of KV keys.
 type ResultInfo struct {
-	Page       int    `json:"page,omitempty"`
-	PerPage    int    `json:"per_page,omitempty"`
-	Count      int    `json:"count"`
-	TotalCount *int   `json:"total_count,omitempty"`
-	TotalPages *int   `json:"total_pages,omitempty"`
-	Cursor     string `json:"cursor,omitempty"`
+	Page       int      `json:"page,omitempty"`
+	PerPage    int      `json:"per_page,omitempty"`
+	Count      int      `json:"count"`
+	TotalCount *int     `json:"total_count,omitempty"`
+	TotalPages *int     `json:"total_pages,omitempty"`
+	Cursor     string   `json:"cursor,omitempty"`
+	Cursors    *Cursors `json:"cursors,omitempty"`
+}
+
+// Cursors holds where the next page begins.
+type Cursors struct {
+	After string `json:"after"`
 }
 
 // Time is a moment in the API's form: UTC, RFC 3339, always six digits after the second, because clients sort these
