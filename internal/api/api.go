@@ -36,11 +36,13 @@ type Deps struct {
 	Zone    string          // the node's zone, such as "atoll.localhost"
 
 	// RoutesChanged is called after a change of routes or zones, SchedulesChanged after one of cron triggers, and
-	// NamespaceChanged after a dispatch namespace was renamed, deleted, or changed its trust: before the answer, so that a
-	// client finds the change in effect. nil is allowed.
+	// NamespaceChanged after a dispatch namespace was renamed, deleted, or changed its trust, EgressChanged after a change of
+	// the egress rules of a namespace or, with a name, a script: before the answer, so that a client finds the change in
+	// effect. nil is allowed.
 	RoutesChanged    func()
 	SchedulesChanged func()
 	NamespaceChanged func(atoll.AccountID, atoll.NamespaceName)
+	EgressChanged    func(atoll.AccountID, atoll.NamespaceName, atoll.ScriptName)
 
 	MaxBody int64 // bytes of one request's body; 0: 256 MiB, enough for 100 MB of KV pairs in base64
 }
@@ -68,6 +70,9 @@ func New(lg *slog.Logger, d Deps) http.Handler {
 	}
 	if d.NamespaceChanged == nil {
 		d.NamespaceChanged = func(atoll.AccountID, atoll.NamespaceName) {}
+	}
+	if d.EgressChanged == nil {
+		d.EgressChanged = func(atoll.AccountID, atoll.NamespaceName, atoll.ScriptName) {}
 	}
 	a := &API{lg: lg, Deps: d}
 	return a.router(routes())

@@ -81,6 +81,9 @@ func newNode(t testing.TB) *node {
 		NamespaceChanged: func(_ atoll.AccountID, ns atoll.NamespaceName) {
 			n.changed = append(n.changed, "namespace "+string(ns))
 		},
+		EgressChanged: func(_ atoll.AccountID, ns atoll.NamespaceName, name atoll.ScriptName) {
+			n.changed = append(n.changed, "egress "+string(ns)+"/"+string(name))
+		},
 		MaxBody: 1 << 28,
 	}
 	n.handler = New(newLogger(t), n.deps)

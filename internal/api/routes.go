@@ -20,7 +20,7 @@ const (
 
 // routes is every endpoint of the API: method, path under /client/v4, what the caller needs, handler.
 func routes() []endpoint {
-	return slices.Concat(identityRoutes(), zoneRoutes(), namespaceRoutes(), accountRoutes(), kvRoutes(), unservedRoutes(),
+	return slices.Concat(identityRoutes(), zoneRoutes(), namespaceRoutes(), egressRoutes(), accountRoutes(), kvRoutes(), unservedRoutes(),
 		scriptRoutes(userWorkers, auth.NamespaceRead, auth.NamespaceWrite),
 		scriptRoutes(accountScripts, auth.AccountRead, auth.AccountWrite))
 }

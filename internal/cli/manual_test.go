@@ -44,7 +44,7 @@ func TestConfigurationTellsEveryFlag(t *testing.T) {
 		name, _ := pflag.UnquoteUsage(f)
 		flag := strings.TrimSpace("--" + f.Name + " " + name)
 		row := "| `" + flag + "` | `" + envName(f.Name) + "` | "
-		if d := f.DefValue; d != "" && d != "false" {
+		if d := f.DefValue; d != "" && d != "false" && d != "[]" {
 			row += "`" + d + "` | "
 		}
 		if !strings.Contains(string(b), row) {

@@ -144,3 +144,32 @@ func TestJSONIsWhatTheAPIAnswered(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+func TestEgress(t *testing.T) {
+	const rules = `{"allow":["*.example.com","10.0.0.0/8"],"deny":[],"ports":["443"],"tcp":false,"modified_on":"2026-01-02T03:04:05Z"}`
+	n := newNode(t, map[string]string{
+		"GET " + namespaces + "/production/egress":                  `{"allow":[],"deny":[],"ports":[],"tcp":null,"scripts":["alice","bob"]}`,
+		"PUT " + namespaces + "/production/egress":                  rules,
+		"DELETE " + namespaces + "/production/egress":               "null",
+		"GET " + namespaces + "/production/scripts/alice/egress":    rules,
+		"PUT " + namespaces + "/production/scripts/alice/egress":    rules,
+		"DELETE " + namespaces + "/production/scripts/alice/egress": "null",
+		"PUT /workers/scripts/router/egress":                        rules,
+	})
+	n.run("egress", "get", "--namespace", "production").prints(t, "Allow:               everything\nDeny:                nothing\nPorts:               all\nTCP:                 default\nScripts with rules:  alice, bob\n")
+	n.run("egress", "get", "--namespace", "production", "alice").prints(t, "Allow:     *.example.com, 10.0.0.0/8\nDeny:      nothing\nPorts:     443\nTCP:       off\nModified:  "+local(t, "2026-01-02T03:04:05Z")+"\n")
+	n.run("egress", "set", "--namespace", "production", "--deny", "x.example", "--port", "80", "--port", "443").prints(t, "Set the egress rules of namespace production\n")
+	n.run("egress", "set", "--namespace", "production", "alice", "--allow", "*.example.com", "--tcp", "on").prints(t, "Set the egress rules of production/alice\n")
+	n.run("egress", "set", "router", "--tcp", "off").prints(t, "Set the egress rules of router\n")
+	n.run("egress", "clear", "--namespace", "production", "alice").prints(t, "Removed the egress rules of production/alice\n")
+	n.run("egress", "clear", "--namespace", "production").prints(t, "Removed the egress rules of namespace production\n")
+	n.did(
+		"PUT "+namespaces+`/production/egress {"allow":null,"deny":["x.example"],"ports":["80","443"],"tcp":null}`,
+		"PUT "+namespaces+`/production/scripts/alice/egress {"allow":["*.example.com"],"deny":null,"ports":null,"tcp":true}`,
+		`PUT /workers/scripts/router/egress {"allow":null,"deny":null,"ports":null,"tcp":false}`,
+		"DELETE "+namespaces+"/production/scripts/alice/egress",
+		"DELETE "+namespaces+"/production/egress",
+	)
+	n.run("egress", "get").fails(t, exitUsage, "atoll: error: neither a namespace nor a script is named\natoll: hint: give --namespace NAME, SCRIPT, or both\n")
+	n.run("egress", "set", "router", "--tcp", "yes").fails(t, exitUsage, "atoll: error: --tcp yes\natoll: hint: it is on, off or default\n")
+}

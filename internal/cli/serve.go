@@ -19,6 +19,10 @@ type ServeConfig struct {
 	Zone            string
 	Workerd         string
 	InsecureSandbox bool
+	EgressAllow     []string
+	EgressDeny      []string
+	EgressCA        string
+	APIAlias        []string
 	SecretKey       string       // of ATOLL_SECRET_KEY alone: a command line is visible to every user of the machine
 	Log             *slog.Logger // to stderr
 	Stdout          io.Writer    // where the ready line goes
@@ -62,6 +66,10 @@ func (app App) serveCmd(std Std) *cobra.Command {
 	f.StringVar(&cfg.Zone, "zone", "atoll.localhost", "`NAME` of the zone that routes belong to")
 	f.StringVar(&cfg.Workerd, "workerd", "", "`PATH` of workerd (default: beside the atoll binary, else in node_modules)")
 	f.BoolVar(&cfg.InsecureSandbox, "insecure-sandbox", false, "run even where Workers cannot be isolated; never with code of strangers")
+	f.StringSliceVar(&cfg.EgressAllow, "egress-allow", nil, "for development: let Workers reach this `CIDR`, such as 127.0.0.0/8, though it is not public")
+	f.StringSliceVar(&cfg.EgressDeny, "egress-deny", nil, "keep Workers from this public `CIDR`, such as your own servers'")
+	f.StringVar(&cfg.EgressCA, "egress-ca", "", "PEM `FILE` of certificates that subrequests trust beside the system's")
+	f.StringSliceVar(&cfg.APIAlias, "api-alias", nil, "`HOST` that stands for this node's API in subrequests of platform Workers, such as api.cloudflare.com")
 	f.StringVar(&level, "log-level", "info", "least `LEVEL` to log: debug, info, warn or error")
 	f.StringVar(&format, "log-format", "text", "`FORMAT` of the log: text or json")
 	return cmd

@@ -37,10 +37,12 @@ func TestServeHasDefaults(t *testing.T) {
 
 func TestServeReadsItsEnvironmentBehindItsFlags(t *testing.T) {
 	env := map[string]string{"ATOLL_DATA": "/d", "ATOLL_EDGE": "e", "ATOLL_API": "a", "ATOLL_API_TOKEN": "t", "ATOLL_ACCOUNT_ID": "i",
-		"ATOLL_ZONE": "z", "ATOLL_WORKERD": "w", "ATOLL_INSECURE_SANDBOX": "true", "ATOLL_SECRET_KEY": "k"}
+		"ATOLL_ZONE": "z", "ATOLL_WORKERD": "w", "ATOLL_INSECURE_SANDBOX": "true", "ATOLL_SECRET_KEY": "k",
+		"ATOLL_EGRESS_ALLOW": "10.0.0.0/8,::1/128", "ATOLL_EGRESS_DENY": "9.9.9.9", "ATOLL_EGRESS_CA": "ca.pem", "ATOLL_API_ALIAS": "overridden.example"}
 	want := ServeConfig{Data: "/d", Edge: "flag", API: "a", APIToken: "t", AccountID: "i", Zone: "z", Workerd: "w",
-		InsecureSandbox: true, SecretKey: "k"}
-	if diff := cmp.Diff(want, served(t, env, "--edge", "flag")); diff != "" {
+		InsecureSandbox: true, SecretKey: "k",
+		EgressAllow: []string{"10.0.0.0/8", "::1/128"}, EgressDeny: []string{"9.9.9.9"}, EgressCA: "ca.pem", APIAlias: []string{"a.example", "b.example"}}
+	if diff := cmp.Diff(want, served(t, env, "--edge", "flag", "--api-alias", "a.example", "--api-alias", "b.example")); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -42,6 +42,10 @@ type Config struct {
 	Zone            string       // the name of the zone that routes belong to
 	Workerd         string       // path of workerd; empty: see workerd.Find
 	InsecureSandbox bool         // run even where Workers cannot be isolated
+	EgressAllow     []string     // blocks of addresses that Workers may reach though they are not public, such as "127.0.0.0/8"
+	EgressDeny      []string     // public ones that they may not
+	EgressCA        string       // a PEM file of certificates that subrequests trust beside the system's
+	APIAlias        []string     // hosts that stand for the node's API in subrequests of platform Workers
 	SecretKey       string       // seals secrets at rest; empty: made at the first start and kept in Data/secret.key
 	Log             *slog.Logger // nil: discarded
 	Stdout          io.Writer    // where the ready line goes
@@ -75,6 +79,7 @@ type node struct {
 	kv      *kv.Store
 	engine  string // workerd's version
 	factory *isolate.Factory
+	gate    *egress.Gate
 	calls   *dispatch.Dispatcher
 	deploys *deploy.Service
 	clock   *cron.Clock
@@ -207,8 +212,10 @@ func (n *node) openRuntime() error {
 	if err := os.Chmod(run, 0o711); err != nil {
 		return fmt.Errorf("make run directory: %w", err)
 	}
-	gate := egress.New(n.lg, egress.Options{})
-	n.closers = append(n.closers, gate)
+	if n.gate, err = n.openEgress(); err != nil {
+		return err
+	}
+	n.closers = append(n.closers, n.gate)
 	border := binding.New(n.lg)
 	n.factory, err = isolate.New(n.lg, bin, box, border, isolate.Options{Dir: filepath.Join(run, "isolates"), Spares: 2})
 	if err != nil {
@@ -217,7 +224,7 @@ func (n *node) openRuntime() error {
 	n.calls = dispatch.New(n.lg, n.store, n.factory, n.blobs.Read, dispatch.Options{})
 	border.Services = binding.Services{
 		Call:   n.calls.Do,
-		Egress: gate,
+		Egress: n.gate,
 		KV:     func(id string) http.Handler { return n.kv.Handler(kv.NamespaceID(id)) },
 	}
 	n.clock = cron.New(n.lg, n.fire)
@@ -281,7 +288,11 @@ func (n *node) openAPI(ctx context.Context) error {
 		Account: n.account, Zone: n.cfg.Zone,
 		RoutesChanged:    changed("routes", n.publishRoutes),
 		SchedulesChanged: changed("cron triggers", n.publishSchedules),
-		NamespaceChanged: n.calls.PublishNamespace,
+		NamespaceChanged: func(account atoll.AccountID, ns atoll.NamespaceName) {
+			n.calls.PublishNamespace(account, ns)
+			n.gate.RulesChanged(account, ns, "") // they may be another namespace's now
+		},
+		EgressChanged: n.gate.RulesChanged,
 	})
 	return nil
 }
@@ -297,6 +308,7 @@ func (n *node) run(ctx context.Context) error {
 		edgeListener.Close()
 		return fmt.Errorf("listen for the API: %w", err)
 	}
+	n.gate.Listening(listening(edgeListener), listening(apiListener))
 	edgeServer := n.edge.Server()
 	apiServer := &http.Server{Handler: n.faces(), ReadHeaderTimeout: 15 * time.Second, IdleTimeout: 75 * time.Second,
 		ErrorLog: slog.NewLogLogger(n.lg.Handler(), slog.LevelDebug)}
