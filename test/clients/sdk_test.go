@@ -22,6 +22,17 @@ func TestTypeScriptSDK(t *testing.T) {
 	}
 }
 
+// Each major through what an account has beside namespaces: identity, ordinary scripts, versions, routes, KV.
+func TestTypeScriptSDKAccount(t *testing.T) {
+	t.Parallel()
+	for major := 3; major <= 7; major++ {
+		t.Run(fmt.Sprintf("major-%d", major), func(t *testing.T) {
+			t.Parallel()
+			startNode(t).drive("node_modules/.bin/node", "sdk/account.mjs", fmt.Sprint(major))
+		})
+	}
+}
+
 // cloudflare-go through the same.
 func TestGoSDK(t *testing.T) {
 	t.Parallel()
@@ -62,7 +73,7 @@ func (n *node) drive(name string, args ...string) {
 			}
 		})
 	}
-	if steps < 15 {
+	if steps < 13 {
 		n.t.Errorf("only %d steps ran\n%s", steps, stderr.String())
 	}
 }

@@ -1,46 +1,12 @@
 // Drives one major of the TypeScript SDK through Workers for Platforms: node sdk/contract.mjs MAJOR. The node's addresses
 // come in the environment. Prints one JSON line a step: {"step", "ok", "error"?} or {"step", "skipped"}.
 import assert from "node:assert/strict";
-import http from "node:http";
 import { connect } from "./dialects.mjs";
+import { ACCOUNT, API_TOKEN, BASE_URL, all, edge, major, moduleFile, saying, showing, step } from "./steps.mjs";
 
-const major = Number(process.argv[2]);
-const { BASE_URL, EDGE_URL, API_TOKEN, ACCOUNT, ZONE } = process.env;
 const sdk = await connect(major, { baseURL: BASE_URL, apiToken: API_TOKEN, account: ACCOUNT });
 const ns = "production";
 
-/** One step; a missing method makes it skipped, a failed one does not stop those after it. */
-async function step(name, run, needs = true) {
-  if (!needs) return console.log(JSON.stringify({ step: name, skipped: `major ${major} has no such call` }));
-  try {
-    await run();
-    console.log(JSON.stringify({ step: name, ok: true }));
-  } catch (e) {
-    console.log(JSON.stringify({ step: name, ok: false, error: e.stack }));
-  }
-}
-
-/** What a customer's Worker answers through the edge. fetch() may not set Host, so this is node:http. */
-function edge(script, path = "/") {
-  return new Promise((resolve, reject) => {
-    const req = http.get(new URL(path, EDGE_URL), { headers: { host: `${script}.${ZONE}` } }, async (res) => {
-      let body = "";
-      for await (const chunk of res) body += chunk;
-      resolve({ status: res.statusCode, body });
-    });
-    req.on("error", reject);
-  });
-}
-
-async function all(page) {
-  const items = [];
-  for await (const item of page) items.push(item);
-  return items;
-}
-
-const moduleFile = (name, text) => new File([text], name, { type: "application/javascript+module" });
-const saying = (text) => `export default { async fetch(request, env) { return new Response(${JSON.stringify(text)}) } }`;
-const showing = `export default { async fetch(request, env) { return Response.json({ ...env }) } }`;
 const seen = async (script) => JSON.parse((await edge(script)).body);
 
 await step("namespaces-create", async () => {
@@ -94,10 +60,10 @@ await step("scripts-update-settings", async () => {
   assert.equal(env.TEXT, "plain");
   assert.equal(env.SECRET, "hush");
   assert.deepEqual(env.DATA, { a: [1, "two"] });
-  const bindings = await all(await sdk.bindings(ns, "bound"));
+  const bindings = await all(sdk.bindings(ns, "bound"));
   assert.deepEqual(bindings.map((b) => b.name).sort(), ["DATA", "SECRET", "TEXT"]);
   assert.ok(!JSON.stringify(bindings).includes("hush"), "a secret's value is never returned");
-  assert.deepEqual((await all(await sdk.tags.list(ns, "bound"))).sort(), ["customer-123", "pro-plan", "production"]);
+  assert.deepEqual((await all(sdk.tags.list(ns, "bound"))).sort(), ["customer-123", "pro-plan", "production"]);
 });
 
 await step("scripts-update-modules", async () => {
@@ -175,7 +141,7 @@ await step("secrets-update", async () => {
 });
 
 await step("secrets-list", async () => {
-  const list = await all(await sdk.secrets.list(ns, "bound"));
+  const list = await all(sdk.secrets.list(ns, "bound"));
   assert.deepEqual(list.map((s) => s.name).sort(), ["SECRET", "TOKEN"]);
   assert.ok(!JSON.stringify(list).includes("t1"));
 });
@@ -201,13 +167,13 @@ await step("secrets-bulk-update", async () => {
 
 await step("tags-update", async () => {
   await sdk.tags.update(ns, "first", ["red", "green", "my blue"]);
-  assert.deepEqual((await all(await sdk.tags.list(ns, "first"))).sort(), ["green", "my blue", "red"]);
+  assert.deepEqual((await all(sdk.tags.list(ns, "first"))).sort(), ["green", "my blue", "red"]);
 });
 
 await step("tags-delete", async () => {
   await sdk.tags.remove(ns, "first", "red");
   await sdk.tags.remove(ns, "first", major >= 7 ? "my blue" : "my%20blue");
-  assert.deepEqual(await all(await sdk.tags.list(ns, "first")), ["green"]);
+  assert.deepEqual(await all(sdk.tags.list(ns, "first")), ["green"]);
 });
 
 await step("client-put-form", async () => {
