@@ -1,7 +1,6 @@
 package terminate
 
 import (
-	"context"
 	"fmt"
 	"unsafe"
 
@@ -108,9 +107,7 @@ func (s *stop) written(data uintptr) (uint64, error) {
 		return 0, s.t.explain(err)
 	}
 	s.running = true
-	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
-	defer cancel()
-	if _, err := s.wait(ctx); err != nil {
+	if _, err := s.wait(after(callTimeout)); err != nil {
 		return 0, err
 	}
 	word, err := s.t.readWord(data)

@@ -251,9 +251,7 @@ func (r *rig) busy() Context {
 // terminate ends a request, giving V8 as long as it is used to.
 func (r *rig) terminate(c Context) Outcome {
 	r.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	o, err := r.target.Terminate(ctx, c)
+	o, err := r.target.Terminate(c, after(5*time.Second))
 	if err != nil {
 		r.Fatal(err)
 	}

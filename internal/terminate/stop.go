@@ -1,7 +1,6 @@
 package terminate
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"runtime"
@@ -99,10 +98,9 @@ func (s *stop) interrupt() (event, error) {
 	if err := unix.PtraceInterrupt(s.t.pid); err != nil {
 		return event{}, fmt.Errorf("interrupt: %w", s.t.explain(err))
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
-	defer cancel()
+	late := after(stopTimeout)
 	for {
-		e, err := s.wait(ctx)
+		e, err := s.wait(late)
 		if err != nil || e.kind != signalled {
 			return e, err
 		}
@@ -113,14 +111,14 @@ func (s *stop) interrupt() (event, error) {
 }
 
 // resume lets the thread go on with its own registers, taking signal, until its next stop. After errLate it is running.
-func (s *stop) resume(ctx context.Context, signal unix.Signal) (event, error) {
+func (s *stop) resume(late func() bool, signal unix.Signal) (event, error) {
 	if err := s.restore(); err != nil {
 		return event{}, err
 	}
 	if err := s.cont(signal); err != nil {
 		return event{}, err
 	}
-	return s.wait(ctx)
+	return s.wait(late)
 }
 
 func (s *stop) cont(signal unix.Signal) error {
@@ -132,7 +130,7 @@ func (s *stop) cont(signal unix.Signal) error {
 }
 
 // wait waits for the next stop. A blocking wait could not be given up.
-func (s *stop) wait(ctx context.Context) (event, error) {
+func (s *stop) wait(late func() bool) (event, error) {
 	for n := 0; ; n++ {
 		status, err := stopStatus(s.t.pid)
 		if err != nil {
@@ -149,11 +147,16 @@ func (s *stop) wait(ctx context.Context) (event, error) {
 		if s.t.ended() {
 			return event{}, ErrGone
 		}
-		if ctx.Err() != nil {
+		if late() {
 			return event{}, errLate
 		}
 		pause(min(time.Duration(n)*200*time.Nanosecond, time.Millisecond))
 	}
+}
+
+func after(d time.Duration) (late func() bool) {
+	end := time.Now().Add(d)
+	return func() bool { return time.Now().After(end) }
 }
 
 // pause sleeps more precisely than the runtime's timers, which round up to a millisecond.
@@ -218,13 +221,12 @@ func (s *stop) call(function int, arg uint64) (uint64, error) {
 	if err := s.enter(s.t.function(function), arg, function == isCurrent); err != nil {
 		return 0, s.t.explain(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
-	defer cancel()
+	late := after(callTimeout)
 	for {
 		if err := s.cont(0); err != nil {
 			return 0, err
 		}
-		e, err := s.wait(ctx)
+		e, err := s.wait(late)
 		if errors.Is(err, errLate) {
 			return 0, fmt.Errorf("%w: %w", errCall, err)
 		}

@@ -21,7 +21,6 @@
 package terminate
 
 import (
-	"context"
 	"errors"
 	"fmt"
 
@@ -51,9 +50,9 @@ func (o Outcome) String() string {
 var ErrNoWatch = errors.New("no hardware watchpoint to be had")
 
 // Terminate ends the request want if its JavaScript is running right now. It returns when V8 has obeyed and the request
-// is left, or soon after ctx is done. After an error that is neither ErrGone nor ErrNoWatch the process is in doubt, and
-// should be killed.
-func (t *Target) Terminate(ctx context.Context, want Context) (Outcome, error) {
+// is left, or soon after late, which is called about once a millisecond, returns true. After an error that is neither
+// ErrGone nor ErrNoWatch the process is in doubt, and should be killed.
+func (t *Target) Terminate(want Context, late func() bool) (Outcome, error) {
 	if want == None {
 		return Absent, nil
 	}
@@ -63,7 +62,7 @@ func (t *Target) Terminate(ctx context.Context, want Context) (Outcome, error) {
 		if err != nil || !present {
 			return err
 		}
-		outcome, err = s.end(ctx)
+		outcome, err = s.end(late)
 		return err
 	})
 	if err != nil {
@@ -83,7 +82,7 @@ func (s *stop) isCurrent(want Context) (bool, error) {
 }
 
 // end has V8 asked to end what it runs, and lets the thread go on until it has.
-func (s *stop) end(ctx context.Context) (Outcome, error) {
+func (s *stop) end(late func() bool) (Outcome, error) {
 	isolate, err := s.t.readWord(s.t.isolate())
 	if err != nil || isolate == 0 {
 		return Absent, err
@@ -95,7 +94,7 @@ func (s *stop) end(ctx context.Context) (Outcome, error) {
 	if _, err := s.call(terminateExecution, isolate); err != nil {
 		return Absent, err
 	}
-	outcome, err := s.follow(ctx, isolate)
+	outcome, err := s.follow(late, isolate)
 	if err != nil {
 		return outcome, err
 	}
@@ -111,19 +110,19 @@ func (s *stop) end(ctx context.Context) (Outcome, error) {
 //
 // Once V8 has obeyed there may still be something to cancel: when it has caught the termination, workerd asks for another
 // one, so that none of the request's microtasks runs, and where there are none it stays pending.
-func (s *stop) follow(ctx context.Context, isolate uint64) (Outcome, error) {
+func (s *stop) follow(late func() bool, isolate uint64) (Outcome, error) {
 	outcome, signal := Missed, unix.Signal(0)
 	for {
-		event, err := s.resume(ctx, signal)
-		late := errors.Is(err, errLate)
-		if late {
+		event, err := s.resume(late, signal)
+		givenUp := errors.Is(err, errLate)
+		if givenUp {
 			event, err = s.interrupt()
 		}
 		signal = event.signal
 		switch {
 		case err != nil:
 			return outcome, err
-		case event.kind == interrupted && late:
+		case event.kind == interrupted && givenUp:
 			if outcome == Missed {
 				outcome = Overdue
 			}

@@ -1,7 +1,6 @@
 package terminate
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -132,9 +131,7 @@ func TestOverdue(t *testing.T) {
 	c := r.busy()
 	overdue := 0
 	for range 20 {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Millisecond)
-		o, err := r.target.Terminate(ctx, c)
-		cancel()
+		o, err := r.target.Terminate(c, after(5*time.Millisecond))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -150,7 +147,7 @@ func TestOverdue(t *testing.T) {
 	}
 	r.proc.Kill()
 	a.wait()
-	if _, err := r.target.Terminate(context.Background(), c); !errors.Is(err, ErrGone) {
+	if _, err := r.target.Terminate(c, after(time.Minute)); !errors.Is(err, ErrGone) {
 		t.Errorf("after its end: %v", err)
 	}
 	if _, err := r.target.Current(); !errors.Is(err, ErrGone) {
@@ -169,7 +166,7 @@ func TestDeathInStop(t *testing.T) {
 		c := r.busy()
 		done := make(chan error, 1)
 		go func() {
-			_, err := r.target.Terminate(context.Background(), c)
+			_, err := r.target.Terminate(c, after(time.Minute))
 			done <- err
 		}()
 		for !r.traced() {
@@ -223,9 +220,7 @@ func TestStoppedProcess(t *testing.T) {
 	if err := r.proc.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
-	defer cancel()
-	o, err := r.target.Terminate(ctx, c)
+	o, err := r.target.Terminate(c, after(50*time.Millisecond))
 	t.Log(o, err)
 	if err := r.proc.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
