@@ -108,6 +108,14 @@ func (b *Blobs) put(ctx context.Context, want string, r io.Reader) (got string, 
 	return got, size, b.publish(f.Name(), got, size)
 }
 
+// Renew reports whether the blob is there, with that size; if so, it counts as put now.
+func (b *Blobs) Renew(hash string, size int64) (bool, error) {
+	if !validHash.MatchString(hash) {
+		return false, badHash(hash)
+	}
+	return b.renew(hash, size)
+}
+
 // renew reports whether the blob is there; if so, it counts as put now. A file of another size is a damaged one, and is
 // not there, so that the next Put of the content mends it.
 func (b *Blobs) renew(hash string, size int64) (bool, error) {

@@ -54,6 +54,7 @@ func (db *DB) CollectBlobs(ctx context.Context, hashes iter.Seq2[string, error],
 }
 
 const unreferencedQuery = `SELECT NOT EXISTS (SELECT 1 FROM version_blobs WHERE hash = ?1)
+	AND NOT EXISTS (SELECT 1 FROM asset_files WHERE hash = ?1)
 	AND NOT EXISTS (SELECT 1 FROM orphans WHERE hash = ?1 AND since >= ?2)`
 
 func collect(ctx context.Context, tx session, hash string, since time.Time, remove func(hash string) (bool, error)) (bool, error) {
@@ -68,6 +69,11 @@ func collect(ctx context.Context, tx session, hash string, since time.Time, remo
 	removed, err := remove(hash)
 	if err != nil {
 		return false, err
+	}
+	if removed {
+		if _, err := run(ctx, tx, "DELETE FROM asset_claims WHERE blob = ?", h); err != nil {
+			return false, err
+		}
 	}
 	_, err = run(ctx, tx, "DELETE FROM orphans WHERE hash = ?", h)
 	return removed, err

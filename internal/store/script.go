@@ -19,6 +19,7 @@ type ScriptChange struct {
 	TailConsumers         *json.RawMessage // likewise
 	MigrationTag          *string
 	DeploymentAnnotations map[string]string
+	AssetFiles            []string // PutVersion: the blobs of the version's assets, the list of them apart
 }
 
 // scriptRow is what changes to a script need to know of it.

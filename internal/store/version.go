@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"atoll.dev/atoll/internal/atoll"
@@ -134,6 +135,9 @@ func (db *DB) PutVersion(ctx context.Context, ref atoll.ScriptRef, v *atoll.Vers
 		if err := db.addVersion(ctx, tx, row, &next, doc); err != nil {
 			return err
 		}
+		if err := row.putAssets(ctx, tx, &next, c.AssetFiles); err != nil {
+			return err
+		}
 		if err := row.update(ctx, tx, c); err != nil {
 			return err
 		}
@@ -177,7 +181,11 @@ func (db *DB) addVersion(ctx context.Context, tx session, row *scriptRow, v *ato
 	if err != nil {
 		return err
 	}
-	for _, m := range v.Modules {
+	needs := v.Modules
+	if v.Assets != nil {
+		needs = append(slices.Clone(needs), atoll.Module{Name: "list of assets", Hash: v.Assets.Manifest})
+	}
+	for _, m := range needs {
 		hash, err := hex.DecodeString(m.Hash)
 		if err != nil {
 			return fmt.Errorf("module %s: hash %q is not hex", m.Name, m.Hash)
@@ -198,7 +206,10 @@ func (r *scriptRow) prune(ctx context.Context, tx session) error {
 		return nil
 	}
 	_, err := run(ctx, tx, "DELETE FROM versions WHERE script = ? AND number <= ? AND number <> ?", r.key, r.lastNumber-keepVersions, r.active)
-	return err
+	if err != nil {
+		return err
+	}
+	return r.pruneAssets(ctx, tx, r.lastNumber-keepVersions)
 }
 
 // Versions lists the script's versions without the values of their secrets, newest first, and says how many are kept. A
