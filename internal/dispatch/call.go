@@ -48,6 +48,7 @@ func (r *Reply) Close() {
 		r.cancel()
 	}
 	r.invocation.End()
+	r.process.Meter.End()
 	r.process.Release()
 	r.leave()
 }
@@ -100,6 +101,8 @@ func (d *Dispatcher) try(ctx context.Context, c Call) (*Reply, error) {
 	}
 	inv := p.Invocations.Begin(invocation.Options{Ray: c.Request.Header.Get("Cf-Ray"), Limits: limits, Outbound: c.Outbound, Hops: c.Hops})
 	reply := &Reply{process: p, invocation: inv, leave: leave}
+	began := time.Now()
+	p.Meter.Begin()
 	if !c.Request.Upgrade {
 		ctx, reply.cancel = context.WithTimeoutCause(ctx, d.opts.Wall, ErrWall)
 	}
@@ -109,6 +112,9 @@ func (d *Dispatcher) try(ctx context.Context, c Call) (*Reply, error) {
 	}
 	if err == nil {
 		return reply, nil
+	}
+	if errors.Is(err, ErrNeverResponds) && p.Meter.Claim() {
+		err = ErrCPU
 	}
 	over := context.Cause(ctx)
 	reply.Close()
@@ -124,7 +130,7 @@ func (d *Dispatcher) try(ctx context.Context, c Call) (*Reply, error) {
 		sc.remove(p)
 		p.Retire()
 		d.lg.Debug("exchange failed", "script", c.Script.String(), "isolate", p.ID, "err", err)
-		err = d.ending(p)
+		err = d.ending(p, began)
 	}
 	return nil, fmt.Errorf("call %s: %w", c.Script, err)
 }
@@ -147,15 +153,18 @@ func (c Call) onWire(p *isolate.Process, inv *invocation.Invocation) *hop.Reques
 	return &req
 }
 
-// ending is what became of a request whose process broke off.
-func (d *Dispatcher) ending(p *isolate.Process) error {
+// ending is what became of a request, begun then, whose process broke off.
+func (d *Dispatcher) ending(p *isolate.Process, began time.Time) error {
 	select {
 	case <-p.Exited():
 	case <-time.After(2 * time.Second): // it lives, but does not speak HTTP
 		return ErrCrashed
 	}
-	if errors.Is(p.Cause(), isolate.ErrMemory) {
+	switch cause := p.Cause(); {
+	case errors.Is(cause, isolate.ErrMemory):
 		return ErrMemory
+	case errors.Is(cause, isolate.ErrCPU) && time.Since(began) >= p.CPU: // a younger one cannot be the one that was over it
+		return ErrCPU
 	}
 	return ErrCrashed
 }

@@ -262,7 +262,7 @@ func (d *Dispatcher) add(s *script, k kind) error {
 		p, err = d.start.Start(isolate.Spec{Ref: s.ref, Version: version, Load: d.load, Memory: settings.MemoryMB, Jitless: settings.Jitless})
 	}
 	if err == nil {
-		p.CPU = k.cpu
+		p.Limit(k.cpu)
 	}
 	s.mu.Lock()
 	close(s.starting)

@@ -574,3 +574,64 @@ func TestSubRequestLimit(t *testing.T) {
 	}
 	clients.Wait()
 }
+
+func TestCPULimit(t *testing.T) {
+	r := newRig(t, dispatch.Options{})
+	r.put(user("alice"), `
+		const burn = (ms) => { const end = performance.now; let x = 0; for (let i = 0; i < ms * 1e6; i++) x += i % 7; return x; };
+		export default { async fetch(request, env, ctx) { `+id+`
+		const path = new URL(request.url).pathname;
+		switch (path) {
+		case "/loop": for (;;);
+		case "/microtasks": { const spin = () => Promise.resolve().then(spin); await spin(); }
+		case "/regex": /^(a+)+$/.test("a".repeat(40) + "!"); break;
+		case "/catch": try { for (;;); } catch { return new Response("caught"); } finally { for (;;); }
+		case "/wait": await scheduler.wait(1000); return new Response("waited " + id);
+		case "/after": ctx.waitUntil((async () => { await scheduler.wait(10); for (;;); })()); return new Response("answered");
+		case "/builtin": { const big = "[" + "1,".repeat(3e7) + "1]"; JSON.parse(big); break; }
+		}
+		return new Response(id); } }`)
+	call := func(target string, cpu time.Duration) (string, error) {
+		reply, err := r.Do(context.Background(), dispatch.Call{Script: user("alice"), Request: &hop.Request{Method: "GET", Target: target, Host: "a"}, Proto: "http", Limits: invocation.Limits{CPU: cpu}})
+		if err != nil {
+			return "", err
+		}
+		defer reply.Close()
+		b, err := io.ReadAll(reply.Body)
+		return string(b), err
+	}
+	const cpu = 50 * time.Millisecond
+	first, err := call("/", cpu)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var waiting sync.WaitGroup
+	for range 50 {
+		waiting.Go(func() {
+			if got, err := call("/wait", cpu); err != nil || got != "waited "+first {
+				t.Errorf("an innocent request: %q, %v", got, err)
+			}
+		})
+	}
+	for _, target := range []string{"/loop", "/microtasks", "/regex", "/catch"} {
+		if _, err := call(target, cpu); !errors.Is(err, dispatch.ErrCPU) {
+			t.Errorf("%s: %v", target, err)
+		}
+		if got, err := call("/", cpu); err != nil || got != first {
+			t.Errorf("after %s the isolate is not what it was: %q, %v", target, got, err)
+		}
+	}
+	waiting.Wait()
+	if got, err := call("/after", cpu); err != nil || got != "answered" {
+		t.Errorf("/after: %q, %v", got, err)
+	}
+	if got, err := call("/wait", cpu); err != nil || got != "waited "+first {
+		t.Errorf("after a loop in waitUntil: %q, %v", got, err)
+	}
+	if _, err := call("/builtin", cpu); !errors.Is(err, dispatch.ErrCPU) && !errors.Is(err, dispatch.ErrMemory) {
+		t.Errorf("/builtin: %v", err)
+	}
+	if _, err := call("/", cpu); err != nil {
+		t.Errorf("after a kill: %v", err)
+	}
+}

@@ -32,6 +32,7 @@ import (
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/hop"
 	"atoll.dev/atoll/internal/sandbox"
+	"atoll.dev/atoll/internal/terminate"
 	"atoll.dev/atoll/internal/workerd"
 )
 
@@ -52,6 +53,7 @@ type Factory struct {
 	ctx    context.Context // cancelled by Close
 	cancel context.CancelCauseFunc
 	wake   chan struct{}
+	tracer func() *terminate.Engine
 
 	mu     sync.Mutex
 	spares []*spare
@@ -71,7 +73,8 @@ func New(lg *slog.Logger, bin workerd.Binary, box *sandbox.Sandbox, outward http
 	if err := os.MkdirAll(opts.Dir, 0o711); err != nil {
 		return nil, fmt.Errorf("make run directory: %w", err)
 	}
-	f := &Factory{lg: lg, bin: bin, box: box, opts: opts, wake: make(chan struct{}, 1), live: map[*spare]bool{}}
+	f := &Factory{lg: lg, bin: bin, box: box, opts: opts, wake: make(chan struct{}, 1), live: map[*spare]bool{},
+		tracer: loadTracer(lg, bin.Path)}
 	f.ctx, f.cancel = context.WithCancelCause(context.Background())
 	f.out = &http.Server{
 		Handler:        outward,
@@ -149,7 +152,7 @@ func (f *Factory) Start(spec Spec) (*Process, error) {
 		s.proc.Kill()
 		return nil, err
 	}
-	p := &Process{ID: s.id, Spec: spec, Client: hop.NewClient(s.in), spare: s}
+	p := &Process{ID: s.id, Spec: spec, Client: hop.NewClient(s.in), spare: s, tracer: f.tracer}
 	p.mu.lastUse = time.Now()
 	s.owner.Store(p)
 	f.group.Go(func() error {

@@ -13,7 +13,9 @@ import (
 
 	"atoll.dev/atoll/internal/hop"
 	"atoll.dev/atoll/internal/invocation"
+	"atoll.dev/atoll/internal/limits"
 	"atoll.dev/atoll/internal/sandbox"
+	"atoll.dev/atoll/internal/terminate"
 )
 
 // spare is a sandboxed process; without an owner it waits for its configuration.
@@ -34,11 +36,13 @@ type Process struct {
 	ID     string
 	Spec   Spec
 	Client *hop.Client
-	CPU    time.Duration // the limit of each of its invocations; the dispatcher's, set before the first
+	CPU    time.Duration // the limit of each of its invocations, see Limit
+	Meter  *limits.Meter // holds them to it
 
 	Invocations invocation.Registry // the events it is handling
 
 	*spare
+	tracer func() *terminate.Engine
 	killed atomic.Bool
 	ended  atomic.Pointer[error] // why, where the node ended it
 	mu     struct {

@@ -165,12 +165,13 @@ func (m *Meter) run() {
 			m.stopped()
 			return // the process is gone
 		}
-		now, err := m.proc.Current()
-		if err != nil {
-			now = 0
-		}
 		advanced := used > s.last
-		s.look(used, now, m.lone())
+		now, err := m.proc.Current()
+		if err == nil {
+			s.look(used, now, wait, m.lone())
+		} else { // it is still loading, which is nobody's time
+			s.last, s.before, now = used, 0, 0
+		}
 		if now != 0 && s.charged[now] >= m.limit {
 			m.terminate(now)
 			delete(s.charged, now)
@@ -247,9 +248,9 @@ type sampler struct {
 	spare time.Duration // what has run between looks since, in turns too short to be seen
 }
 
-// look charges what the clock has advanced since the last look to who ran at its ends. lone is the number of the one
-// invocation there is, or 0.
-func (s *sampler) look(used time.Duration, now Context, lone int) {
+// look charges what the clock has advanced since the last look, which was to be an interval ago, to who ran at its ends.
+// lone is the number of the one invocation there is, or 0.
+func (s *sampler) look(used time.Duration, now Context, interval time.Duration, lone int) {
 	d, before := used-s.last, s.before
 	s.last, s.before = used, now
 	if lone == 0 || lone != s.lone {
@@ -259,16 +260,27 @@ func (s *sampler) look(used time.Duration, now Context, lone int) {
 	if d <= 0 {
 		return
 	}
+	turn := d
+	if lone == 0 {
+		// A look that comes late has missed turns of others.
+		turn = min(d, 2*interval)
+	}
 	switch {
 	case before == 0 && now == 0:
 		s.spare += d
-	case before == now || before == 0:
+	case before == now:
 		s.charge(now, d)
+	case before == 0:
+		if _, known := s.charged[now]; !known {
+			// What ran before it was first seen may have been the process, loading.
+			turn, s.spare = min(turn, interval), 0
+		}
+		s.charge(now, turn)
 	case now == 0:
-		s.charge(before, d)
+		s.charge(before, turn)
 	default:
-		s.charge(before, d/2)
-		s.charge(now, d/2)
+		s.charge(before, turn/2)
+		s.charge(now, turn/2)
 	}
 }
 
