@@ -23,6 +23,7 @@ import (
 // A driver has the client and what the steps need to know of the node.
 type driver struct {
 	ctx        context.Context
+	client     *cloudflare.Client
 	spaces     *wfp.DispatchNamespaceService
 	scripts    *wfp.DispatchNamespaceScriptService
 	account    string
@@ -37,7 +38,7 @@ func main() {
 		option.WithAPIToken(os.Getenv("API_TOKEN")),
 		option.WithMaxRetries(0))
 	spaces := client.WorkersForPlatforms.Dispatch.Namespaces
-	d := &driver{ctx: context.Background(), spaces: spaces, scripts: spaces.Scripts, account: os.Getenv("ACCOUNT"),
+	d := &driver{ctx: context.Background(), client: client, spaces: spaces, scripts: spaces.Scripts, account: os.Getenv("ACCOUNT"),
 		edge: os.Getenv("EDGE_URL"), zone: os.Getenv("ZONE")}
 	out := json.NewEncoder(os.Stdout)
 	for _, s := range []struct {
@@ -63,6 +64,11 @@ func main() {
 		{"tags-update", d.updateTags},
 		{"tags-delete", d.deleteTag},
 		{"scripts-delete", d.delete},
+		{"account-identity", d.identity},
+		{"account-script", d.ordinaryScript},
+		{"account-route", d.route},
+		{"account-versions", d.versions},
+		{"account-kv", d.values},
 	} {
 		line := map[string]any{"step": s.name, "ok": true}
 		if err := s.run(); err != nil {
