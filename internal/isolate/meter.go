@@ -3,6 +3,7 @@ package isolate
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -59,8 +60,6 @@ func (t *traced) CPUTime() (time.Duration, error) { return t.process.CPUTime() }
 // Kill implements limits.Process.
 func (t *traced) Kill() { t.process.End(ErrCPU) }
 
-var errUntraced = errors.New("processes cannot be traced here")
-
 func (t *traced) attach() (*terminate.Target, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -69,11 +68,14 @@ func (t *traced) attach() (*terminate.Target, error) {
 	}
 	engine := t.process.tracer()
 	if engine == nil {
-		return nil, errUntraced
+		return nil, limits.ErrBlind
 	}
 	target, err := engine.Attach(t.process.Pid())
-	if err != nil {
+	switch {
+	case errors.Is(err, terminate.ErrNotReady), errors.Is(err, terminate.ErrGone):
 		return nil, err
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", limits.ErrBlind, err)
 	}
 	t.target = target
 	return target, nil

@@ -22,6 +22,7 @@ package limits
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 )
@@ -33,13 +34,22 @@ type Context uint64
 type Process interface {
 	// CPUTime is the CPU time the process has used.
 	CPUTime() (time.Duration, error)
-	// Current tells whose JavaScript the process runs at this moment.
+	// Current tells whose JavaScript the process runs at this moment. It fails while that cannot be told, with ErrBlind
+	// where it never can.
 	Current() (Context, error)
 	// Terminate ends what c runs, if it runs. It returns Overdue when that cannot be interrupted.
 	Terminate(ctx context.Context, c Context) (Outcome, error)
 	// Kill ends the process, which is over its CPU limit.
 	Kill()
 }
+
+// ErrBlind says that nothing but the process's clock can be seen. An invocation that has the process to itself is held to
+// its limit all the same; several at once are when they keep the thread busy without a pause. What is over is killed with
+// its process.
+var ErrBlind = errors.New("cannot see whose JavaScript a process runs")
+
+// blindHog is how long several invocations may keep the thread busy that cannot be told apart.
+const blindHog = time.Second
 
 // Outcome is what came of a termination.
 type Outcome int
@@ -167,9 +177,15 @@ func (m *Meter) run() {
 		}
 		advanced := used > s.last
 		now, err := m.proc.Current()
-		if err == nil {
+		switch {
+		case err == nil:
 			s.look(used, now, wait, m.lone())
-		} else { // it is still loading, which is nobody's time
+		case errors.Is(err, ErrBlind):
+			if s.blind(used, m.lone(), m.limit) {
+				m.proc.Kill()
+			}
+			now = 0
+		default: // it is still loading, which is nobody's time
 			s.last, s.before, now = used, 0, 0
 		}
 		if now != 0 && s.charged[now] >= m.limit {
@@ -246,6 +262,7 @@ type sampler struct {
 
 	lone  int           // the invocation that had the process to itself at the last look
 	spare time.Duration // what has run between looks since, in turns too short to be seen
+	seen  time.Time     // when the last look was, where that matters
 }
 
 // look charges what the clock has advanced since the last look, which was to be an interval ago, to who ran at its ends.
@@ -282,6 +299,22 @@ func (s *sampler) look(used time.Duration, now Context, interval time.Duration, 
 		s.charge(before, turn/2)
 		s.charge(now, turn/2)
 	}
+}
+
+// blind tells whether what runs is over the limit, where nobody can be told from another.
+func (s *sampler) blind(used time.Duration, lone int, limit time.Duration) (over bool) {
+	now := time.Now()
+	d, wall := used-s.last, now.Sub(s.seen)
+	s.last, s.seen = used, now
+	if lone != s.lone || lone == 0 && d < wall*8/10 {
+		s.spare = 0
+	}
+	s.lone = lone
+	s.spare += d
+	if lone == 0 {
+		limit = max(limit, blindHog)
+	}
+	return s.spare >= limit
 }
 
 // maxCharged bounds the contexts that are remembered.

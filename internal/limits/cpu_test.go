@@ -16,6 +16,7 @@ type thread struct {
 	ended      []Context
 	killed     bool
 	stubborn   bool // nothing can be interrupted
+	blind      bool // nobody can be told from another
 	terminated map[Context]time.Duration
 }
 
@@ -54,6 +55,9 @@ func (p *thread) CPUTime() (time.Duration, error) {
 func (p *thread) Current() (Context, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.blind {
+		return 0, ErrBlind
+	}
 	_, who, _ := p.at(time.Since(p.began))
 	return who, nil
 }
@@ -181,4 +185,32 @@ func TestClaimsExpire(t *testing.T) {
 			t.Error("an old termination was claimed")
 		}
 	})
+}
+
+func TestBlind(t *testing.T) {
+	for name, c := range map[string]struct {
+		invocations int
+		turns       []turn
+		killed      bool
+	}{
+		"alone-over":       {1, []turn{{0, 5 * ms}, {1, 50 * ms}}, true},
+		"alone-under":      {1, []turn{{1, 4 * ms}, {0, 30 * ms}, {1, 4 * ms}}, false},
+		"many-hog":         {5, []turn{{1, 3 * time.Second}}, true},
+		"many-with-pauses": {5, []turn{{1, 600 * ms}, {0, 200 * ms}, {1, 600 * ms}}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := &thread{began: time.Now(), turns: c.turns, blind: true}
+				m := New(p, 10*ms)
+				for range c.invocations {
+					m.Begin()
+				}
+				time.Sleep(3 * time.Second)
+				m.Close()
+				if p.killed != c.killed {
+					t.Errorf("killed: %v, want %v", p.killed, c.killed)
+				}
+			})
+		})
+	}
 }
