@@ -163,9 +163,11 @@ func TestWorkAfterTheResponseIsWatched(t *testing.T) {
 		m.Begin()
 		m.End()
 		time.Sleep(22 * time.Second)
+		p.mu.Lock()
 		if len(p.ended) != 1 {
 			t.Errorf("ended %v", p.ended)
 		}
+		p.mu.Unlock()
 		time.Sleep(20 * time.Second)
 		m.mu.Lock()
 		if m.running {
