@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 // Beside testscript's own commands they use these:
 //
 //	serve [FLAG...]            starts a node on $WORK/data and waits for it; sets EDGE, API, ACCOUNT and TOKEN
-//	stop [KILL]                ends it with SIGTERM, or with SIGKILL
+//	halt [KILL]                ends it with SIGTERM, or with SIGKILL ("stop" is testscript's own: it ends the script)
 //	http METHOD TARGET [NAME:VALUE...] [FILE]   asks the edge for HOST/PATH, or the REST API for api:/PATH
 //	status CODE                checks the answer's status
 //	header NAME PATTERN        checks a header of it, "! header NAME" that there is none
@@ -47,7 +47,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"serve": begin, "stop": stop, "http": ask, "status": status, "header": header, "body": body,
+			"serve": begin, "halt": halt, "http": ask, "status": status, "header": header, "body": body,
 		},
 	})
 }
@@ -131,14 +131,14 @@ func isFile(p string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// stop ends the node.
-func stop(ts *testscript.TestScript, neg bool, args []string) {
+// halt ends the node.
+func halt(ts *testscript.TestScript, neg bool, args []string) {
 	sig := syscall.SIGTERM
 	if len(args) == 1 && args[0] == "KILL" {
 		sig = syscall.SIGKILL
 	}
 	if neg || stateOf(ts).node == nil {
-		ts.Fatalf("stop: there is no node")
+		ts.Fatalf("halt: there is no node")
 	}
 	end(ts, sig)
 }
