@@ -77,3 +77,52 @@ func TestNamespaces(t *testing.T) {
 	n.fails(400, 100118, "POST", all, `{"name":""}`)
 	n.fails(413, 10026, "POST", all, `{"name":"`+strings.Repeat("x", maxJSON)+`"}`)
 }
+
+func TestNamespaceSettings(t *testing.T) {
+	n := newNode(t)
+	const all = "ACCT/workers/dispatch/namespaces"
+	ask := func(limits wire.NamespaceLimits, jitless bool, method, path, body string) {
+		t.Helper()
+		var ns, read wire.Namespace
+		n.ok(&ns, method, path, body)
+		n.ok(&read, "GET", all+"/production", "")
+		if ns.Limits != limits || ns.Jitless != jitless || read != ns {
+			t.Errorf("answered %+v, read %+v; want %+v, %v", ns, read, limits, jitless)
+		}
+	}
+	ask(wire.NamespaceLimits{CPUMs: 50, MemoryMB: 64}, false, "POST", all, `{"name":"production","limits":{"cpu_ms":50,"memory_mb":64}}`)
+	ask(wire.NamespaceLimits{CPUMs: 50, MemoryMB: 64, SubRequests: 5}, true, "PATCH", all+"/production", `{"limits":{"subrequests":5},"jitless":true}`)
+	ask(wire.NamespaceLimits{CPUMs: 50, MemoryMB: 64, SubRequests: 5}, true, "PUT", all+"/production", `{"name":"production"}`) // as wrangler does
+	ask(wire.NamespaceLimits{MemoryMB: 64, SubRequests: 5}, false, "PATCH", all+"/production", `{"limits":{"cpu_ms":null},"jitless":false}`)
+	ask(wire.NamespaceLimits{}, false, "PUT", all+"/production", `{"limits":null}`)
+	if a := n.ok(nil, "GET", all+"/production", ""); !strings.Contains(string(a.Result), `"limits":{},"jitless":false`) {
+		t.Errorf("nothing is set: %s", a.Result)
+	}
+
+	for body, want := range map[string]string{
+		`{"limits":{"cpu_ms":0}}`:             "limits.cpu_ms must be a whole number from 1 to 300000, or null to set none",
+		`{"limits":{"cpu_ms":300001}}`:        "limits.cpu_ms must be a whole number from 1 to 300000, or null to set none",
+		`{"limits":{"subrequests":10000001}}`: "limits.subrequests must be a whole number from 1 to 10000000, or null to set none",
+		`{"limits":{"subrequests":-1}}`:       "limits.subrequests must be a whole number from 1 to 10000000, or null to set none",
+		`{"limits":{"memory_mb":15}}`:         "limits.memory_mb must be a whole number from 16 to 2048, or null to set none",
+		`{"limits":{"memory_mb":2049}}`:       "limits.memory_mb must be a whole number from 16 to 2048, or null to set none",
+	} {
+		if a := n.fails(400, 10021, "PATCH", all+"/production", body); a.Errors[0].Message != want {
+			t.Errorf("%s: %s", body, a.Errors[0].Message)
+		}
+		n.fails(400, 10021, "POST", all, strings.Replace(body, "{", `{"name":"other",`, 1))
+	}
+	for body, want := range map[string]string{
+		`{"limits":{"cpu_ms":"50"}}`: "limits.cpu_ms must be a whole number, not a JSON string",
+		`{"limits":{"cpu_ms":1.5}}`:  "limits.cpu_ms must be a whole number, not a JSON number 1.5",
+		`{"limits":7}`:               "limits must be an object, not a JSON number",
+		`{"jitless":"yes"}`:          "jitless must be true or false, not a JSON string",
+		`{"name":7}`:                 "name must be a string, not a JSON number",
+	} {
+		if a := n.fails(400, 10026, "PATCH", all+"/production", body); a.Errors[0].Message != want {
+			t.Errorf("%s: %s", body, a.Errors[0].Message)
+		}
+	}
+	ask(wire.NamespaceLimits{}, false, "GET", all+"/production", "")
+	n.fails(404, 100119, "GET", all+"/other", "")
+}

@@ -1,8 +1,12 @@
 package cli
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -34,6 +38,7 @@ func namespaceCmd(r *remote) *cobra.Command {
 			RunE: r.onNamespace(r.renameNamespace),
 		},
 		trustCmd(r),
+		namespaceSetCmd(r),
 		&cobra.Command{
 			Use: "delete NAME", Short: "Delete a dispatch namespace with all Workers in it", Args: cobra.ExactArgs(1),
 			RunE: r.onNamespace(r.deleteNamespace),
@@ -78,6 +83,75 @@ func trustCmd(r *remote) *cobra.Command {
 	return cmd
 }
 
+func namespaceSetCmd(r *remote) *cobra.Command {
+	var cpu, subrequests int64
+	var memory int
+	var jitless bool
+	cmd := &cobra.Command{
+		Use: "set NAME", Short: "Set the limits of a dispatch namespace, and how its Workers run", Args: cobra.ExactArgs(1),
+		Long: "Sets what holds for every Worker of a dispatch namespace; what no flag names stays as it is. CPU time and subrequests\n" +
+			"are bounds of one invocation: of these, the script's own and those that the dispatch Worker gives, the lowest counts.\n" +
+			"The memory is that of one process of a Worker, instead of the node's. A change counts from the next request on.",
+		Example: "  atoll namespace set free-plan --cpu-ms 10 --subrequests 50\n  atoll namespace set free-plan --cpu-ms 0 --jitless",
+	}
+	f := cmd.Flags()
+	f.Int64Var(&cpu, "cpu-ms", 0, "`MS` of CPU time of one invocation, 1 to 300000; 0 sets no bound")
+	f.Int64Var(&subrequests, "subrequests", 0, "`COUNT` of subrequests of one invocation, 1 to 10000000; 0 sets no bound")
+	f.IntVar(&memory, "memory-mb", 0, "`MIB` of memory of a process, 16 to 2048; 0 means the node's")
+	f.BoolVar(&jitless, "jitless", false, "run JavaScript without machine code made at run time: safer and slower, no WebAssembly")
+	cmd.RunE = func(c *cobra.Command, args []string) error {
+		limits := wire.LimitsChange{CPUMs: given(f.Changed("cpu-ms"), cpu), SubRequests: given(f.Changed("subrequests"), subrequests),
+			MemoryMB: given(f.Changed("memory-mb"), memory)}
+		change := wire.NamespaceChange{}
+		if limits != (wire.LimitsChange{}) {
+			change.Limits = wire.Some(&limits)
+		}
+		if f.Changed("jitless") {
+			change.Jitless = wire.Some(&jitless)
+		}
+		if change == (wire.NamespaceChange{}) {
+			return usage(c, errors.New("nothing to set: give at least one flag"))
+		}
+		return r.onNamespace(func(ctx context.Context, c *client.Client, name atoll.NamespaceName, _ []string) error {
+			ns, err := c.ChangeNamespace(ctx, name, change)
+			if err != nil {
+				return err
+			}
+			return r.done(ns, "Workers of %s from now on: %s", ns.NamespaceName, cmp.Or(settingsOf(ns), "no limits of their own"))
+		})(c, args)
+	}
+	return cmd
+}
+
+// given is a flag's number as a field of a change: 0 unsets the field, and a flag that was not given leaves it.
+func given[T int | int64](changed bool, n T) wire.Optional[T] {
+	switch {
+	case !changed:
+		return wire.Optional[T]{}
+	case n == 0:
+		return wire.Some[T](nil)
+	}
+	return wire.Some(&n)
+}
+
+// settingsOf tells what is set for a namespace in one line, empty where nothing is.
+func settingsOf(ns wire.Namespace) string {
+	var list []string
+	if n := ns.Limits.CPUMs; n != 0 {
+		list = append(list, fmt.Sprintf("%d ms of CPU time", n))
+	}
+	if n := ns.Limits.SubRequests; n != 0 {
+		list = append(list, fmt.Sprintf("%d subrequests", n))
+	}
+	if n := ns.Limits.MemoryMB; n != 0 {
+		list = append(list, fmt.Sprintf("%d MiB of memory", n))
+	}
+	if ns.Jitless {
+		list = append(list, "no JIT")
+	}
+	return strings.Join(list, ", ")
+}
+
 // onNamespace is run for commands whose first argument names a dispatch namespace.
 func (r *remote) onNamespace(f func(ctx context.Context, c *client.Client, name atoll.NamespaceName, args []string) error) func(*cobra.Command, []string) error {
 	return r.run(func(ctx context.Context, c *client.Client, args []string) error {
@@ -113,7 +187,7 @@ func (r *remote) getNamespace(ctx context.Context, c *client.Client, name atoll.
 		return printJSON(r.std.Out, ns)
 	}
 	return fields(r.std.Out, "Name", ns.NamespaceName, "ID", ns.NamespaceID, "Scripts", strconv.FormatInt(ns.ScriptCount, 10),
-		"Trusted", yes(ns.TrustedWorkers), "Created", when(ns.CreatedOn), "Modified", when(ns.ModifiedOn))
+		"Trusted", yes(ns.TrustedWorkers), "Limits", settingsOf(ns), "Created", when(ns.CreatedOn), "Modified", when(ns.ModifiedOn))
 }
 
 func (r *remote) renameNamespace(ctx context.Context, c *client.Client, name atoll.NamespaceName, args []string) error {

@@ -46,6 +46,23 @@ func TestNamespaces(t *testing.T) {
 	n.did(`DELETE ` + namespaces + `/production`)
 }
 
+func TestNamespaceSettings(t *testing.T) {
+	limited := strings.Replace(production, `"script_count":2`, `"limits":{"cpu_ms":50,"subrequests":7,"memory_mb":64},"jitless":true`, 1)
+	n := newNode(t, map[string]string{"PATCH " + namespaces + "/production": limited, "GET " + namespaces + "/production": limited})
+	made := local(t, "2026-01-02T03:04:05Z")
+	n.run("namespace", "set", "production", "--cpu-ms", "50", "--subrequests", "7", "--memory-mb", "64", "--jitless").prints(t,
+		"Workers of production from now on: 50 ms of CPU time, 7 subrequests, 64 MiB of memory, no JIT\n")
+	n.did(`PATCH ` + namespaces + `/production {"limits":{"cpu_ms":50,"subrequests":7,"memory_mb":64},"jitless":true}`)
+	n.run("namespace", "get", "production").prints(t, "Name:      production\nID:        n1\nScripts:   0\nTrusted:   no\n"+
+		"Limits:    50 ms of CPU time, 7 subrequests, 64 MiB of memory, no JIT\nCreated:   "+made+"\nModified:  "+made+"\n")
+	n = newNode(t, map[string]string{"PATCH " + namespaces + "/production": production})
+	n.run("namespace", "set", "production", "--cpu-ms", "0", "--jitless=false").prints(t, "Workers of production from now on: no limits of their own\n")
+	n.did(`PATCH ` + namespaces + `/production {"limits":{"cpu_ms":null},"jitless":false}`)
+	n.run("namespace", "set", "production").fails(t, exitUsage, "atoll: error: nothing to set: give at least one flag\n"+
+		"atoll: hint: 'atoll namespace set --help' shows how to use it\n")
+	n.did()
+}
+
 func TestRoutes(t *testing.T) {
 	n := newNode(t, map[string]string{
 		"GET //zones":                         `[{"id":"z1","name":"a.test"},{"id":"z2","name":"b.a.test"}]`,

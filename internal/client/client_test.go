@@ -81,7 +81,7 @@ func TestCallsAskWhatTheAPISays(t *testing.T) {
 	const A = "/client/v4/accounts/0123456789abcdef0123456789abcdef"
 	const NS = A + "/workers/dispatch/namespaces/my%20ns"
 	type calls = func(ctx context.Context, c *Client) error
-	yes, name := true, "new"
+	yes, no, name, cpu := true, false, "new", int64(50)
 	for _, c := range []struct {
 		line, body string
 		call       calls
@@ -100,6 +100,11 @@ func TestCallsAskWhatTheAPISays(t *testing.T) {
 		}},
 		{"PATCH " + NS, `{"trusted_workers":true}`, func(ctx context.Context, c *Client) error {
 			_, err := c.ChangeNamespace(ctx, "my ns", wire.NamespaceChange{TrustedWorkers: &yes})
+			return err
+		}},
+		{"PATCH " + NS, `{"limits":{"cpu_ms":50,"memory_mb":null},"jitless":false}`, func(ctx context.Context, c *Client) error {
+			_, err := c.ChangeNamespace(ctx, "my ns", wire.NamespaceChange{Jitless: wire.Some(&no),
+				Limits: wire.Some(&wire.LimitsChange{CPUMs: wire.Some(&cpu), MemoryMB: wire.Some[int](nil)})})
 			return err
 		}},
 		{"DELETE " + NS, "", func(ctx context.Context, c *Client) error { return c.DeleteNamespace(ctx, "my ns") }},

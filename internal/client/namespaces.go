@@ -29,7 +29,7 @@ func (c *Client) CreateNamespace(ctx context.Context, name atoll.NamespaceName, 
 		body: wire.NamespaceChange{Name: &n, TrustedWorkers: &trusted}})
 }
 
-// ChangeNamespace renames a dispatch namespace or changes whether its Workers are trusted.
+// ChangeNamespace renames a dispatch namespace, or changes whether its Workers are trusted, its limits, its engine.
 func (c *Client) ChangeNamespace(ctx context.Context, name atoll.NamespaceName, change wire.NamespaceChange) (wire.Namespace, error) {
 	return doIn[wire.Namespace](ctx, c, request{method: http.MethodPatch, path: namespacePath(name), body: change})
 }

@@ -32,3 +32,16 @@ func TestTime(t *testing.T) {
 		t.Errorf("a request without a time is %s, %v", b, err)
 	}
 }
+
+// TestOptional holds that what is missing, what is null and what is zero stay apart on the way there and back.
+func TestOptional(t *testing.T) {
+	for _, text := range []string{`{}`, `{"limits":null}`, `{"limits":{}}`, `{"limits":{"cpu_ms":null,"memory_mb":0},"jitless":false}`} {
+		var c NamespaceChange
+		if err := json.Unmarshal([]byte(text), &c); err != nil {
+			t.Fatal(err)
+		}
+		if b, err := json.Marshal(c); err != nil || string(b) != text {
+			t.Errorf("%s comes back as %s, %v", text, b, err)
+		}
+	}
+}
