@@ -56,6 +56,13 @@ func (b *Border) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength != 0 {
 		http.NewResponseController(w).EnableFullDuplex() // an answer may come before the body has been read
 	}
+	if r.Method == http.MethodConnect {
+		// A raw connection, which carries neither our tag nor the service's name. It is off, and costs as much as one that is
+		// not, so that trying is bounded.
+		p.Invocations.Charge("")
+		w.WriteHeader(http.StatusForbidden)
+		return
+	}
 	service := r.Header.Get(isolate.HeaderService)
 	switch service {
 	case isolate.ServiceEgress:
@@ -218,9 +225,10 @@ func cache(w http.ResponseWriter, r *http.Request) {
 // protocolTag is the subprotocol that carries the tag of a WebSocket made by its constructor; js/prelude.js adds it.
 const protocolTag = "atoll-invocation."
 
-// takeTag removes the invocation's tag from a request's headers and returns it.
+// takeTag removes the invocation's tag from a request's headers and returns it. Where a fetch has set the header, a tag among
+// the subprotocols comes from somebody's client and says nothing.
 func takeTag(h http.Header) string {
-	tag := h.Get(isolate.HeaderInvocation)
+	tag, fetched := h.Get(isolate.HeaderInvocation), h[isolate.HeaderInvocation] != nil
 	h.Del(isolate.HeaderInvocation)
 	const name = "Sec-Websocket-Protocol"
 	if !strings.Contains(strings.Join(h[name], ","), protocolTag) {
@@ -230,10 +238,12 @@ func takeTag(h http.Header) string {
 	for _, v := range h[name] {
 		for p := range strings.SplitSeq(v, ",") {
 			p = strings.TrimSpace(p)
-			if t, ok := strings.CutPrefix(p, protocolTag); ok {
-				tag = t
-			} else {
+			t, ok := strings.CutPrefix(p, protocolTag)
+			switch {
+			case !ok:
 				rest = append(rest, p)
+			case !fetched:
+				tag = t
 			}
 		}
 	}

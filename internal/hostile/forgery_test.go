@@ -1,3 +1,142 @@
 package hostile_test
 
-func forgeryAttacks() []attack { return nil }
+import (
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// ours are the headers by which the node and its processes understand each other.
+var ours = []string{"Atoll-Service", "Atoll-Invocation", "Atoll-Proto", "Atoll-Cf", "Atoll-Control", "Atoll-Dispatch",
+	"Atoll-Exception", "Atoll-Response", "Atoll-Error", "Atoll-Event", "Atoll-Entrypoint"}
+
+// forged is an object literal of all our headers, with a packed exception for a value: {"name":"Error","message":"forged"}.
+var forged = `{ "` + strings.ToLower(strings.Join(ours, `": packed, "`)) + `": packed }`
+
+const packed = `const packed = "eyJuYW1lIjoiRXJyb3IiLCJtZXNzYWdlIjoiZm9yZ2VkIn0=";` + "\n"
+
+// forgeryAttacks pretend to be somebody else, or to say what only the node says.
+func forgeryAttacks() []attack {
+	list := []attack{
+		{name: "response-headers", run: noHeaderOfOurs, code: packed + handler(`return new Response("mine", { headers: `+forged+` });`)},
+		{name: "response-headers-of-500", want: `^500 mine$`, code: packed + handler(`return new Response("mine", { status: 500, headers: `+forged+` });`)},
+		{name: "response-500-without-a-word", want: `^500 mine$`, code: handler(`return new Response("mine", { status: 500 });`)},
+		{name: "response-exception", want: `^500 mine$`, code: packed + handler(`return new Response("mine", { status: 500, headers: { "atoll-exception": packed } });`)},
+		{name: "response-error", want: `^500 mine$`, code: packed + handler(`return new Response("mine", { status: 500, headers: { "atoll-error": packed } });`)},
+		{name: "client-headers", run: clientForges, code: handler(`return Response.json([...request.headers]);`)},
+		{name: "client-subprotocol", run: clientForgesProtocol, code: handler(`const { 0: client, 1: server } = new WebSocketPair(); server.accept();
+			server.send("protocols: " + request.headers.get("sec-websocket-protocol")); return new Response(null, { status: 101, webSocket: client });`)},
+		{name: "socket-headers", run: socketForges, code: packed + handler(`const { 0: client, 1: server } = new WebSocketPair(); server.accept();
+			server.send("hello"); return new Response(null, { status: 101, webSocket: client, headers: `+forged+` });`)},
+		{name: "service-header", want: `^200 refused: Network connection refused`, binds: []map[string]any{{"type": "plain_text", "name": "T", "text": "x"}},
+			code: handler(`try { for (const service of ["binding/0", "binding/1", "cache", "dispatch", "egress"])
+				await fetch("http://127.0.0.1:9/alice-key", { headers: { "atoll-service": service } }); return new Response("let through"); }
+				catch (e) { return new Response("refused: " + e.message); }`)},
+		{name: "thrown-limit", want: `^500 Error: Worker exceeded CPU time limit\.$`, // it may say so, and nobody else is blamed
+			code: handler(`throw new Error("Worker exceeded CPU time limit.");`)},
+		{name: "entrypoint-with-our-headers", date: "2026-01-01", want: `^200 \[.*\]$`, code: packed + handler(`const told = [];
+			for (const headers of [{ "atoll-control": "exports" }, { "atoll-control": packed }, { "atoll-control": "drain" }, { "cf-ray": "0123456789abcdef-ATL" }, `+forged+`])
+				try { told.push((await ctx.exports.default.fetch("http://x/alive", { headers })).status); } catch (e) { told.push(e.message); }
+			return Response.json(told);`)},
+	}
+	// Each of these goes out five times in a way of its own, by which it must have spent all that it had.
+	for name, code := range map[string]string{
+		"header-of-request":  `await fetch("http://127.0.0.1:9/", { headers: { "atoll-invocation": "forged" } })`,
+		"header-of-subclass": `await fetch(new (class extends Request { get headers() { return new Headers(); } })("http://127.0.0.1:9/"))`,
+		"web-socket":         `await new Promise((r) => { const w = new WebSocket("ws://127.0.0.1:9/"); w.addEventListener("error", r); w.addEventListener("close", r); })`,
+		"web-socket-forged":  `await new Promise((r) => { const w = new WebSocket("ws://127.0.0.1:9/", ["atoll-invocation.forged"]); w.addEventListener("error", r); w.addEventListener("close", r); })`,
+		"web-socket-native":  `await new Promise((r) => { const w = Reflect.construct(Object.getPrototypeOf(class extends WebSocket {}), ["ws://127.0.0.1:9/"]); w.addEventListener("error", r); w.addEventListener("close", r); })`,
+		"upgrade":            `await fetch("http://127.0.0.1:9/", { headers: { upgrade: "websocket", "sec-websocket-protocol": "atoll-invocation.forged" } })`,
+		"event-source":       `await new Promise((r) => { const e = new EventSource("http://127.0.0.1:9/"); e.onerror = () => { e.close(); r(); }; })`,
+		"beacon":             `navigator.sendBeacon("http://127.0.0.1:9/", "x"); await scheduler.wait(50)`,
+		"node-http":          `await new Promise((r) => { http.get("http://127.0.0.1:9/", r).on("error", r); })`,
+		"wait-until":         `ctx.waitUntil(fetch("http://127.0.0.1:9/").catch(() => {})); await scheduler.wait(30)`,
+		"timer":              `await new Promise((r) => setTimeout(() => fetch("http://127.0.0.1:9/").then(r, r), 1))`,
+		"escaped-context":    `await AsyncLocalStorage.snapshot()(() => fetch("http://127.0.0.1:9/"))`,
+		"other-context":      `await outside(() => fetch("http://127.0.0.1:9/"))`,
+		"our-run":            `await ours.run("forged", () => fetch("http://127.0.0.1:9/"))`,
+		"our-run-untagged":   `await ours.run(undefined, () => fetch("http://127.0.0.1:9/"))`,
+		"own-entrypoint":     `await ctx.exports.default.fetch("http://x/one", { headers: { "cf-ray": "0123456789abcdef-ATL" } })`,
+		"own-default":        `await wrapper.default.fetch(new Request("http://x/one"), env, ctx)`,
+	} {
+		list = append(list, attack{name: "untagged-" + name, subRequests: 5, date: "2026-01-01", flags: []string{"nodejs_compat"},
+			want: `^200 spent$`, code: `import { AsyncLocalStorage } from "node:async_hooks"; import http from "node:http";
+const outside = AsyncLocalStorage.snapshot();
+const ours = await import("atoll-prelude.js").catch(() => ({ run: (_, f) => f() }));
+let wrapper;
+` + handler(`if (request.url.endsWith("/one")) { await fetch("http://127.0.0.1:9/").catch(() => {}); return new Response("one"); }
+wrapper ??= await import("atoll.js").catch(() => ({ default: { fetch: () => fetch("http://127.0.0.1:9/") } }));
+for (let i = 0; i < 5; i++) { try { `+code+` } catch {} }
+try { await fetch("http://127.0.0.1:9/"); } catch (e) { return new Response(e.message === "Too many subrequests." ? "spent" : "got away: " + e.message); }`)})
+	}
+	return list
+}
+
+// noHeaderOfOurs looks at what a client gets.
+func noHeaderOfOurs(t *testing.T, s *site, host string) {
+	res, err := s.client.Do(s.request(t, "GET", host, "/", "", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != 200 {
+		t.Errorf("got %s", res.Status)
+	}
+	checkHeader(t, res.Header)
+}
+
+func checkHeader(t *testing.T, h http.Header) {
+	t.Helper()
+	for name := range h {
+		if strings.HasPrefix(strings.ToLower(name), "atoll") {
+			t.Errorf("a header of the node's own: %s: %s", name, h[name])
+		}
+	}
+}
+
+// clientForges sends what only the edge and the node say.
+func clientForges(t *testing.T, s *site, host string) {
+	req := s.request(t, "GET", host, "/", "", nil)
+	for _, name := range ours {
+		req.Header[name] = []string{"forged", "binding/0"}
+		req.Header[strings.ToLower(name)] = []string{"forged"} // as it is, and in lower case beside it
+	}
+	for _, name := range []string{"Cf-Ray", "Cf-Connecting-Ip", "True-Client-Ip", "X-Real-Ip", "X-Forwarded-Proto", "Cf-Visitor", "Cf-Worker"} {
+		req.Header[name] = []string{"forged"}
+	}
+	req.Header["Connection"] = []string{"keep-alive, cf-connecting-ip, cf-ray, atoll-proto"}
+	got := s.do(req)
+	if !strings.HasPrefix(got, "200 ") || strings.Contains(got, "forged") || strings.Contains(got, "atoll-") {
+		t.Errorf("the Worker saw %s", got)
+	}
+	for _, name := range []string{`["cf-connecting-ip","127.0.0.1"]`, `"cf-ray"`, `["x-forwarded-proto","http"]`} {
+		if !strings.Contains(got, name) {
+			t.Errorf("the Worker missed %s: %s", name, got)
+		}
+	}
+	for _, word := range []string{"drain", "exports", "eyJ0eXBlIjoic2NoZWR1bGVkIn0="} { // {"type":"scheduled"}
+		req := s.request(t, "GET", host, "/", "", nil)
+		req.Header.Set("Atoll-Control", word)
+		req.Header.Set("Atoll-Event", word)
+		if got := s.do(req); !strings.HasPrefix(got, `200 [[`) {
+			t.Errorf("%s: got %s", word, got)
+		}
+	}
+}
+
+// clientForgesProtocol puts a tag where a Worker's own WebSocket carries it.
+func clientForgesProtocol(t *testing.T, s *site, host string) {
+	ws := s.socket(t, host, "", http.Header{"Sec-Websocket-Protocol": {"chat, atoll-invocation.0123456789abcdef-ATL, atoll-invocation."}})
+	if _, got, err := ws.next(); got != "protocols: chat" {
+		t.Errorf("the Worker saw %q, %v", got, err)
+	}
+}
+
+// socketForges looks at the headers of an answered handshake.
+func socketForges(t *testing.T, s *site, host string) {
+	_, res := s.upgrade(t, host, "", nil)
+	if res.StatusCode != http.StatusSwitchingProtocols {
+		t.Errorf("got %s", res.Status)
+	}
+	checkHeader(t, res.Header)
+}

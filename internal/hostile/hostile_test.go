@@ -55,7 +55,7 @@ func TestHostile(t *testing.T) {
 		cases []attack
 	}{
 		{"cpu", cpuAttacks()}, {"memory", memoryAttacks()}, {"flood", floodAttacks()}, {"forgery", forgeryAttacks()},
-		{"reach", reachAttacks(s)}, {"pollution", pollutionAttacks()}, {"process", processAttacks()},
+		{"reach", reachAttacks(t, s)}, {"pollution", pollutionAttacks()}, {"process", processAttacks()},
 	} {
 		t.Run(group.name, func(t *testing.T) {
 			for _, a := range group.cases {

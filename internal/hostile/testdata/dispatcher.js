@@ -5,7 +5,10 @@ export default {
     const name = new URL(request.url).hostname.split(".")[0];
     const limits = JSON.parse(request.headers.get("x-limits") ?? "{}");
     try {
-      return await env.DISPATCHER.get(name, {}, { limits }).fetch(request);
+      const response = await env.DISPATCHER.get(name, {}, { limits }).fetch(request);
+      // None of the node's own headers may come this far, neither from a client nor from a user Worker.
+      const leaked = [...request.headers.keys(), ...response.headers.keys()].filter((h) => h.startsWith("atoll"));
+      return leaked.length === 0 ? response : new Response(`leaked: ${leaked}`, { status: 500 });
     } catch (e) {
       if (request.headers.get("x-uncaught") !== null) throw e;
       return new Response(`${e.name}: ${e.message}`, { status: 500, headers: { "x-thrown": "1" } });
