@@ -38,6 +38,7 @@ var patterns = []pattern{
 		{host: "stale", path: "/", status: 404}}},
 	{name: "plans", heading: "### Custom Limits by Plan Type", asks: []ask{
 		{host: "customer-1", path: "/", status: 200, body: "customer-1 /"}, {host: "customer-2", path: "/", status: 200, body: "customer-2 /"},
+		{host: "customer-1", path: "/spin", status: 429}, {host: "customer-2", path: "/spin", status: 429},
 		{host: "nobody", path: "/", status: 404}}},
 	{name: "hostname", heading: "### Wildcard Route (Recommended)", asks: []ask{
 		{host: "vanity", path: "/y", status: 200, body: "customer-2 /y"}, {host: "other", path: "/", status: 404}}},
@@ -57,7 +58,7 @@ func TestDispatchPatterns(t *testing.T) {
 	n := startNode(t)
 	n.result("POST", n.acct()+"/workers/dispatch/namespaces", "application/json", `{"name":"production"}`, nil)
 	for _, name := range []string{"customer-1", "customer-2"} {
-		code := fmt.Sprintf("export default { fetch(r) { return new Response(%q + new URL(r.url).pathname) } }", name+" ")
+		code := fmt.Sprintf("export default { fetch(r) { const { pathname } = new URL(r.url); while (pathname === '/spin'); return new Response(%q + pathname) } }", name+" ")
 		n.upload(n.script(name), []part{{field: "metadata", body: `{"main_module":"w.mjs"}`},
 			{field: "w.mjs", filename: "w.mjs", ctype: "application/javascript+module", body: code}}).result(t, nil)
 	}

@@ -14,7 +14,7 @@ func TestDispatch(t *testing.T) {
 	n.atoll("namespace", "create", "production")
 	for _, name := range []string{"alice", "bob", "bob-resize", "session-1"} {
 		file := filepath.Join(n.dir, name+".js")
-		code := `export default { fetch(request) { return new Response("` + name + ` got " + new URL(request.url).pathname) } }`
+		code := `export default { fetch(request) { const { pathname } = new URL(request.url); while (pathname === "/spin"); return new Response("` + name + ` got " + pathname) } }`
 		if err := os.WriteFile(file, []byte(code), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -55,6 +55,8 @@ func TestDispatch(t *testing.T) {
 		"limits": {[]string{"--kv", "CUSTOMERS_KV=table"}, func(t *testing.T) {
 			n.answers("alice.atoll.localhost", "/", 200, "alice got /")
 			n.answers("bob.atoll.localhost", "/", 200, "bob got /")
+			n.answers("alice.atoll.localhost", "/spin", 429, "CPU limit exceeded")
+			n.answers("bob.atoll.localhost", "/spin", 429, "CPU limit exceeded")
 			n.answers("nobody.atoll.localhost", "/", 404, "Worker not found")
 		}},
 		"function": {nil, func(t *testing.T) {
