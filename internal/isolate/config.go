@@ -1,7 +1,6 @@
 package isolate
 
 import (
-	"cmp"
 	_ "embed"
 	"encoding/base64"
 	"encoding/json"
@@ -24,16 +23,14 @@ type Spec struct {
 	Ref     atoll.ScriptRef
 	Version *atoll.Version
 	Load    func(hash string) ([]byte, error) // reads a module's bytes
-	Memory  int                               // of the isolate, in MiB; 0: DefaultMemory
+	Memory  int                               // of the isolate, in MiB; 0: as the Factory's Options say
 	Jitless bool                              // no machine code made at run time, and so no WebAssembly
 }
-
-func (s Spec) memory() int { return cmp.Or(s.Memory, DefaultMemory) }
 
 // v8Flags are those of the one process. Single-threaded, so that CPU time cannot pass faster than wall time; with a heap
 // that is bounded as a whole, since a young generation without a bound grows to hundreds of megabytes under load.
 func (s Spec) v8Flags() []string {
-	flags := []string{"--single-threaded", fmt.Sprintf("--max-heap-size=%d", s.memory())}
+	flags := []string{"--single-threaded", fmt.Sprintf("--max-heap-size=%d", s.Memory)}
 	if s.Jitless {
 		flags = append(flags, "--jitless")
 	}

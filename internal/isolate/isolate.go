@@ -15,6 +15,7 @@
 package isolate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,6 +41,7 @@ import (
 type Options struct {
 	Dir    string // for the sockets; emptied at New
 	Spares int    // spare processes to keep
+	Memory int    // of an isolate whose Spec sets none, in MiB; DefaultMemory
 }
 
 // Factory starts isolate processes.
@@ -66,6 +68,7 @@ var ErrClosed = errors.New("the node is stopping")
 
 // New returns a Factory whose processes send what leaves them to outward. Run must be called.
 func New(lg *slog.Logger, bin workerd.Binary, box *sandbox.Sandbox, outward http.Handler, opts Options) (*Factory, error) {
+	opts.Memory = cmp.Or(opts.Memory, DefaultMemory)
 	if err := os.RemoveAll(opts.Dir); err != nil {
 		return nil, fmt.Errorf("clear %s: %w", opts.Dir, err)
 	}
@@ -95,7 +98,7 @@ func (f *Factory) Run(ctx context.Context) error {
 		missing := f.opts.Spares - len(f.spares)
 		f.mu.Unlock()
 		if missing > 0 {
-			s, err := f.spawn(DefaultMemory)
+			s, err := f.spawn(f.opts.Memory)
 			if err != nil {
 				f.lg.Error("cannot start a spare process", "err", err)
 				select {
@@ -138,12 +141,13 @@ func (f *Factory) close() error {
 // has loaded, and fail when it does not load.
 func (f *Factory) Start(spec Spec) (*Process, error) {
 	var s *spare
-	if spec.memory() == DefaultMemory {
+	spec.Memory = cmp.Or(spec.Memory, f.opts.Memory)
+	if spec.Memory == f.opts.Memory {
 		s = f.take()
 	}
 	if s == nil {
 		var err error
-		if s, err = f.spawn(spec.memory()); err != nil {
+		if s, err = f.spawn(spec.Memory); err != nil {
 			return nil, fmt.Errorf("start process: %w", err)
 		}
 	}

@@ -13,7 +13,7 @@ import (
 // ErrMemory is why a process was ended that used more memory than it may.
 var ErrMemory = errors.New("the memory limit was exceeded")
 
-// DefaultMemory is the memory of an isolate in MiB, as on Cloudflare:
+// DefaultMemory is the memory of an isolate in MiB where nobody says otherwise, as on Cloudflare:
 // https://developers.cloudflare.com/workers/platform/limits/#memory
 const DefaultMemory = 128
 
@@ -43,7 +43,7 @@ func (f *Factory) watchMemory(ctx context.Context) error {
 		case now := <-tick.C:
 			for _, p := range f.inUse(now) {
 				used, err := anonymous(p.Pid())
-				if err == nil && used > int64(p.Spec.memory()+engineMemory)<<20 {
+				if err == nil && used > int64(p.Spec.Memory+engineMemory)<<20 {
 					p.End(ErrMemory)
 				}
 			}
