@@ -1,0 +1,178 @@
+package atoll
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// NodeLimits bound what is done on a node. The comments name the limit as `atoll serve --limit NAME=VALUE` does;
+// docs/limits.md tells what becomes of whoever exceeds one. DefaultLimits has a value for each; zero means no bound.
+type NodeLimits struct {
+	CPUMs              int64 // cpu-ms: CPU time of an invocation whose script asks for none of its own
+	StartupCPUMs       int64 // startup-cpu-ms: CPU time in which a Worker must load
+	SubRequests        int64 // subrequests: of an invocation whose script asks for none of its own
+	MemoryMB           int64 // memory-mb: of a Worker's process, where its namespace sets none; in MiB
+	WallMs             int64 // wall-ms: how long a request may take, WebSockets aside
+	ConcurrentRequests int64 // concurrent-requests: of one script
+	WebSockets         int64 // websockets: open at once to one script
+	Processes          int64 // processes: of one script; zero: as many as the machine has cores
+
+	RequestBody  int64 // request-body: bytes that a client may send
+	ResponseBody int64 // response-body: bytes that a client is answered with
+	HeaderBytes  int64 // header-bytes: of a client's request
+	URLBytes     int64 // url-bytes: of a client's request
+
+	OpenSubRequests  int64 // open-subrequests: of one script, under way at once
+	OpenSockets      int64 // open-sockets: connect()ed by one script
+	SubRequestAnswer int64 // subrequest-answer: bytes of the body that a subrequest is answered with
+
+	LogBytes  int64 // log-bytes: what an invocation may write to its console
+	KVStorage int64 // kv-storage: bytes that an account keeps in KV
+
+	UploadBytes     int64 // upload-bytes: of the request that uploads a script
+	ScriptSize      int64 // script-size: bytes of a script, compressed, source maps aside
+	ScriptPlainSize int64 // script-plain-size: likewise, not compressed
+	Modules         int64 // modules: of a script
+	Variables       int64 // variables: text, JSON and secret bindings of a script
+	VariableBytes   int64 // variable-bytes: of one of them
+}
+
+// DefaultLimits are those of a node that was told none; Cloudflare's where it has one:
+// https://developers.cloudflare.com/workers/platform/limits/
+func DefaultLimits() NodeLimits {
+	return NodeLimits{
+		CPUMs: 30_000, StartupCPUMs: 1000, SubRequests: 10_000, MemoryMB: 128, WallMs: 900_000,
+		ConcurrentRequests: 1000, WebSockets: 1000,
+		RequestBody: 100 * mega, HeaderBytes: 128 * kilo, URLBytes: 16 * kilo,
+		OpenSubRequests: 512, OpenSockets: 64, SubRequestAnswer: 10 * giga,
+		LogBytes:    256 * kilo,
+		UploadBytes: 100 * mega, ScriptSize: 10 * mega, ScriptPlainSize: 64 * mega, Modules: 1000,
+		Variables: 128, VariableBytes: 5 * kilo,
+	}
+}
+
+const (
+	kilo = 1 << 10
+	mega = 1 << 20
+	giga = 1 << 30
+)
+
+// NodeLimit is one field of NodeLimits as an operator sets it.
+type NodeLimit struct {
+	Name     string
+	Min, Max int64
+	Bytes    bool // a number of bytes, which may be written in KB, MB or GB
+	None     bool // "none" is allowed: no bound
+	field    func(*NodeLimits) *int64
+}
+
+// AllNodeLimits lists the fields of NodeLimits in their order.
+func AllNodeLimits() []NodeLimit {
+	count := func(name string, min, max int64, field func(*NodeLimits) *int64) NodeLimit {
+		return NodeLimit{Name: name, Min: min, Max: max, field: field}
+	}
+	bytes := func(name string, min, max int64, field func(*NodeLimits) *int64) NodeLimit {
+		return NodeLimit{Name: name, Min: min, Max: max, Bytes: true, field: field}
+	}
+	none := func(l NodeLimit) NodeLimit { l.None = true; return l }
+	return []NodeLimit{
+		count("cpu-ms", 1, MaxCPUMs, func(l *NodeLimits) *int64 { return &l.CPUMs }),
+		count("startup-cpu-ms", 1, 60_000, func(l *NodeLimits) *int64 { return &l.StartupCPUMs }),
+		count("subrequests", 1, MaxSubRequests, func(l *NodeLimits) *int64 { return &l.SubRequests }),
+		count("memory-mb", MinMemoryMB, MaxMemoryMB, func(l *NodeLimits) *int64 { return &l.MemoryMB }),
+		count("wall-ms", 1, 86_400_000, func(l *NodeLimits) *int64 { return &l.WallMs }),
+		count("concurrent-requests", 1, 1_000_000, func(l *NodeLimits) *int64 { return &l.ConcurrentRequests }),
+		count("websockets", 1, 1_000_000, func(l *NodeLimits) *int64 { return &l.WebSockets }),
+		count("processes", 1, 1024, func(l *NodeLimits) *int64 { return &l.Processes }),
+		bytes("request-body", 1, 1024*giga, func(l *NodeLimits) *int64 { return &l.RequestBody }),
+		none(bytes("response-body", 1, 1024*giga, func(l *NodeLimits) *int64 { return &l.ResponseBody })),
+		bytes("header-bytes", 4*kilo, 256*kilo, func(l *NodeLimits) *int64 { return &l.HeaderBytes }),
+		bytes("url-bytes", 256, 128*kilo, func(l *NodeLimits) *int64 { return &l.URLBytes }),
+		count("open-subrequests", 1, 1_000_000, func(l *NodeLimits) *int64 { return &l.OpenSubRequests }),
+		count("open-sockets", 1, 1_000_000, func(l *NodeLimits) *int64 { return &l.OpenSockets }),
+		bytes("subrequest-answer", 1, 1024*giga, func(l *NodeLimits) *int64 { return &l.SubRequestAnswer }),
+		bytes("log-bytes", 1*kilo, 64*mega, func(l *NodeLimits) *int64 { return &l.LogBytes }),
+		none(bytes("kv-storage", 1, 1<<20*giga, func(l *NodeLimits) *int64 { return &l.KVStorage })),
+		bytes("upload-bytes", 1*mega, 4*giga, func(l *NodeLimits) *int64 { return &l.UploadBytes }),
+		bytes("script-size", 1, giga, func(l *NodeLimits) *int64 { return &l.ScriptSize }),
+		bytes("script-plain-size", 1, giga, func(l *NodeLimits) *int64 { return &l.ScriptPlainSize }),
+		count("modules", 1, 10_000, func(l *NodeLimits) *int64 { return &l.Modules }),
+		count("variables", 1, 10_000, func(l *NodeLimits) *int64 { return &l.Variables }),
+		bytes("variable-bytes", 1, mega, func(l *NodeLimits) *int64 { return &l.VariableBytes }),
+	}
+}
+
+// Value is the limit as it is set in l, in the form that Set reads.
+func (n NodeLimit) Value(l NodeLimits) string { return n.write(*n.field(&l)) }
+
+func (n NodeLimit) write(v int64) string {
+	if v == 0 {
+		return "none"
+	}
+	for _, u := range byteUnits {
+		if n.Bytes && v%u.size == 0 {
+			return strconv.FormatInt(v/u.size, 10) + u.name
+		}
+	}
+	return strconv.FormatInt(v, 10)
+}
+
+// byteUnits are binary, the largest first.
+var byteUnits = []struct {
+	name string
+	size int64
+}{{"GB", giga}, {"MB", mega}, {"KB", kilo}}
+
+// Set changes the limit of a name. Its error says what is wrong, and lists the names where there is none such.
+func (l *NodeLimits) Set(name, value string) error {
+	var names []string
+	for _, n := range AllNodeLimits() {
+		if n.Name != name {
+			names = append(names, n.Name)
+			continue
+		}
+		v, ok := n.parse(value)
+		if !ok {
+			return fmt.Errorf("%s=%s: it must be %s", name, value, n.Range())
+		}
+		*n.field(l) = v
+		return nil
+	}
+	return fmt.Errorf("there is no limit %q; the limits are %s", name, strings.Join(names, ", "))
+}
+
+// Range says which values the limit may have.
+func (n NodeLimit) Range() string {
+	text := "a whole number"
+	if n.Bytes {
+		text = "a number of bytes, KB, MB or GB"
+	}
+	text += " from " + n.write(n.Min) + " to " + n.write(n.Max)
+	if n.None {
+		text += ", or none"
+	}
+	return text
+}
+
+func (n NodeLimit) parse(s string) (v int64, ok bool) {
+	if n.None && s == "none" {
+		return 0, true
+	}
+	size := int64(1)
+	if n.Bytes {
+		s = strings.ToUpper(s)
+		for _, u := range byteUnits {
+			if rest, found := strings.CutSuffix(s, u.name); found {
+				s, size = rest, u.size
+			}
+		}
+	}
+	v, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || v < 0 || v > math.MaxInt64/size {
+		return 0, false
+	}
+	v *= size
+	return v, v >= n.Min && v <= n.Max
+}
