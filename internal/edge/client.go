@@ -2,6 +2,7 @@ package edge
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -79,11 +80,18 @@ type guard struct {
 	c     *http.ResponseController
 	stall time.Duration
 	until time.Time // the write deadline in force
+	left  int64     // how many bytes of response may still be written; negative: any number
 }
+
+// errLongResponse ends a response that is longer than the edge lets through.
+var errLongResponse = errors.New("the response's body is too large")
 
 // newGuard wraps w and r's body.
 func newGuard(w http.ResponseWriter, r *http.Request, opts Options) *guard {
-	g := &guard{ResponseWriter: w, c: http.NewResponseController(w), stall: opts.Stall}
+	g := &guard{ResponseWriter: w, c: http.NewResponseController(w), stall: opts.Stall, left: -1}
+	if opts.MaxResponse > 0 {
+		g.left = opts.MaxResponse
+	}
 	if r.Body != nil && r.Body != http.NoBody {
 		// The Worker may answer before it has read the body. What it leaves the server reads, up to a bound, in this time.
 		g.c.EnableFullDuplex()
@@ -97,6 +105,13 @@ func newGuard(w http.ResponseWriter, r *http.Request, opts Options) *guard {
 func (g *guard) Unwrap() http.ResponseWriter { return g.ResponseWriter }
 
 func (g *guard) Write(p []byte) (int, error) {
+	switch {
+	case g.left < 0:
+	case int64(len(p)) > g.left:
+		return 0, errLongResponse
+	default:
+		g.left -= int64(len(p))
+	}
 	// Half the time may pass before the deadline is moved: a timer a write would cost more than the write.
 	if now := time.Now(); g.until.Sub(now) < g.stall/2 {
 		g.until = now.Add(g.stall)

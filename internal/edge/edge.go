@@ -26,13 +26,14 @@ import (
 	"atoll.dev/atoll/internal/route"
 )
 
-// Options bound what a client may send. Zero values mean the defaults, which are Cloudflare's:
+// Options bound what a client may send and get. Zero values mean the defaults, which are Cloudflare's:
 // https://developers.cloudflare.com/workers/platform/limits/
 type Options struct {
-	MaxURL    int           // bytes of the request target; 16 KB
-	MaxHeader int           // bytes of all headers; 128 KB
-	MaxBody   int64         // bytes of the request body; 100 MB
-	Stall     time.Duration // how long a client may stay silent while its head or body is awaited or it reads nothing; 60 s
+	MaxURL      int           // bytes of the request target; 16 KB
+	MaxHeader   int           // bytes of all headers; 128 KB
+	MaxBody     int64         // bytes of the request body; 100 MB
+	MaxResponse int64         // bytes of the response body; no bound
+	Stall       time.Duration // how long a client may stay silent while its head or body is awaited or it reads nothing; 60 s
 }
 
 // Caller carries a request to a script.
@@ -137,6 +138,9 @@ func (e *Edge) serve(w http.ResponseWriter, r *http.Request, ray string, script 
 		return err
 	}
 	defer reply.Close()
+	if most := e.opts.MaxResponse; most > 0 && reply.ContentLength > most && reply.Body != http.NoBody {
+		return errLongResponse
+	}
 	hop.Relay(r.Context(), guarded, reply.Response)
 	return nil
 }
@@ -150,7 +154,7 @@ func (e *Edge) problem(r *http.Request, script atoll.ScriptRef, err error) *prob
 		return clientGone
 	case errors.As(err, &tooLarge):
 		return bodyTooLarge
-	case errors.As(err, &exception) && exception.Resource():
+	case errors.Is(err, errLongResponse), errors.As(err, &exception) && exception.Resource():
 		return exceededResources
 	case errors.As(err, &exception):
 		return threwException

@@ -16,6 +16,7 @@ import (
 
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/dispatch"
+	"atoll.dev/atoll/internal/hop"
 	"atoll.dev/atoll/internal/route"
 )
 
@@ -75,6 +76,7 @@ func TestProblems(t *testing.T) {
 		{"no script", "a.test", atoll.ScriptRef{Name: "a"}.NotFound(), "", 404, "error code: 1016"},
 		{"exception", "a.test", fmt.Errorf("call: %w", &dispatch.Exception{Name: "Error", Message: "secret detail"}), "", 500, "error code: 1101"},
 		{"cpu limit", "a.test", fmt.Errorf("call: %w", cpu), "", 503, "error code: 1102"},
+		{"long response", "a.test", errLongResponse, "", 503, "error code: 1102"},
 		{"ours", "a.test", errors.New("disk on fire"), "", 500, "Internal server error"},
 		{"html", "a.test", cpu, "text/html,*/*", 503, "Error 1102"},
 		{"json", "a.test", cpu, "application/json", 503, `"error_code":1102`},
@@ -141,6 +143,25 @@ func TestStalledBodyIsCutOff(t *testing.T) {
 	res, _ := raw(t, s, "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 10\r\n\r\nabc")
 	if res.StatusCode < 400 {
 		t.Errorf("got %d", res.StatusCode)
+	}
+}
+
+// A client sees the end of a response that is too large as a break, never as a whole.
+func TestLongResponseIsBrokenOff(t *testing.T) {
+	for size, whole := range map[int]bool{0: true, 1000: true, 1001: false, 1 << 20: false} {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			hop.Relay(r.Context(), newGuard(w, r, Options{MaxResponse: 1000, Stall: time.Minute}), &hop.Response{Response: &http.Response{StatusCode: 200,
+				Header: http.Header{}, ContentLength: -1, Body: io.NopCloser(strings.NewReader(strings.Repeat("a", size)))}})
+		}))
+		var b []byte
+		res, err := http.Get(s.URL)
+		if err == nil {
+			b, err = io.ReadAll(res.Body)
+		}
+		if (err == nil) != whole || len(b) > 1000 || whole && len(b) != size {
+			t.Errorf("of %d bytes got %d, %v", size, len(b), err)
+		}
+		s.Close()
 	}
 }
 
