@@ -57,10 +57,7 @@ func (b *Border) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.NewResponseController(w).EnableFullDuplex() // an answer may come before the body has been read
 	}
 	if r.Method == http.MethodConnect {
-		// A raw connection, which carries neither our tag nor the service's name. It is off, and costs as much as one that is
-		// not, so that trying is bounded.
-		p.Invocations.Charge("")
-		w.WriteHeader(http.StatusForbidden)
+		b.socket(w, r, p) // workerd sends neither our tag nor the service's name with it
 		return
 	}
 	service := r.Header.Get(isolate.HeaderService)
@@ -100,6 +97,15 @@ type fields struct {
 	Namespace   string `json:"namespace"`    // dispatch_namespace
 	Service     string `json:"service"`      // service
 	Entrypoint  string `json:"entrypoint"`
+	Outbound    *struct {
+		Worker struct {
+			Service    string `json:"service"`
+			Entrypoint string `json:"entrypoint"`
+		} `json:"worker"`
+		Params []struct {
+			Name string `json:"name"`
+		} `json:"params"`
+	} `json:"outbound"` // dispatch_namespace
 }
 
 func (b *Border) bound(w http.ResponseWriter, r *http.Request, p *isolate.Process, bound atoll.Binding) error {
@@ -112,21 +118,27 @@ func (b *Border) bound(w http.ResponseWriter, r *http.Request, p *isolate.Proces
 		b.KV(f.NamespaceID).ServeHTTP(w, r)
 		return nil
 	}
-	inv, ok := p.Invocations.Charge(takeTag(r.Header))
-	if !ok {
-		return errSubRequests
+	from, err := attribute(p, takeTag(r.Header))
+	if err != nil {
+		return err
 	}
 	switch bound.Type {
 	case "service":
-		return b.call(w, r, inv, dispatch.Call{Script: atoll.ScriptRef{Account: account, Name: atoll.ScriptName(f.Service)}, Entrypoint: f.Entrypoint})
+		return b.call(w, r, from, dispatch.Call{Script: atoll.ScriptRef{Account: account, Name: atoll.ScriptName(f.Service)}, Entrypoint: f.Entrypoint, Outbound: from.outbound})
 	case "dispatch_namespace":
 		t, err := dispatched(r)
 		if err != nil {
 			return err
 		}
-		return b.call(w, r, inv, dispatch.Call{
+		out := from.outbound // a Worker that is intercepted cannot call one that is not
+		if f.Outbound != nil {
+			if out, err = f.outbound(account, t.outbound); err != nil {
+				return err
+			}
+		}
+		return b.call(w, r, from, dispatch.Call{
 			Script: atoll.ScriptRef{Account: account, Namespace: atoll.NamespaceName(f.Namespace), Name: t.name},
-			Limits: t.limits,
+			Limits: t.limits, Outbound: out,
 		})
 	}
 	return fmt.Errorf("binding of type %s has no service", bound.Type)
@@ -134,8 +146,9 @@ func (b *Border) bound(w http.ResponseWriter, r *http.Request, p *isolate.Proces
 
 // target is what a dispatch stub asks for.
 type target struct {
-	name   atoll.ScriptName
-	limits invocation.Limits
+	name     atoll.ScriptName
+	limits   invocation.Limits
+	outbound map[string]json.RawMessage
 }
 
 // dispatched reads which user Worker a dispatch stub means, and its options; js/dispatch.js writes them.
@@ -146,6 +159,7 @@ func dispatched(r *http.Request) (target, error) {
 			CPUMs       float64 `json:"cpuMs"`
 			SubRequests float64 `json:"subRequests"`
 		} `json:"limits"`
+		Outbound json.RawMessage `json:"outbound"`
 	}
 	b, err := base64.StdEncoding.DecodeString(r.Header.Get(isolate.HeaderDispatch))
 	if err == nil {
@@ -158,7 +172,11 @@ func dispatched(r *http.Request) (target, error) {
 	if err != nil {
 		return target{}, errNotFound // a name that no Worker can have
 	}
-	return target{name, invocation.Limits{
+	var outbound map[string]json.RawMessage
+	if json.Unmarshal(t.Outbound, &outbound) != nil {
+		outbound = nil // not an object: as good as none
+	}
+	return target{name: name, outbound: outbound, limits: invocation.Limits{
 		CPU:         time.Duration(clamp(t.Limits.CPUMs, dispatch.MaxCPU.Seconds()*1000) * float64(time.Millisecond)),
 		SubRequests: int64(clamp(t.Limits.SubRequests, 1e9)),
 	}}, nil
@@ -167,8 +185,8 @@ func dispatched(r *http.Request) (target, error) {
 func clamp(v, most float64) float64 { return min(max(v, 0), most) }
 
 // call carries a request of one Worker to another.
-func (b *Border) call(w http.ResponseWriter, r *http.Request, from *invocation.Invocation, c dispatch.Call) error {
-	c.Hops = from.Hops + 1
+func (b *Border) call(w http.ResponseWriter, r *http.Request, from source, c dispatch.Call) error {
+	c.Hops = from.hops + 1
 	c.Request = hop.FromServer(r)
 	c.Proto = r.Header.Get(isolate.HeaderProto)
 	c.Cf = r.Header.Get(isolate.HeaderCf)

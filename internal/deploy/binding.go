@@ -163,8 +163,7 @@ func (s *Service) checkBindings(ctx context.Context, d *draft) error {
 	return nil
 }
 
-// checkReference refuses a binding to what does not exist, or to what this node does not do yet: leaving out an outbound
-// Worker would let requests pass that it is there to stop.
+// checkReference refuses a binding to what does not exist, or to what this node does not do yet.
 func (s *Service) checkReference(ctx context.Context, ref atoll.ScriptRef, b atoll.Binding) error {
 	switch b.Type {
 	case "kv_namespace":
@@ -177,10 +176,10 @@ func (s *Service) checkReference(ctx context.Context, ref atoll.ScriptRef, b ato
 			return fault.Newf(fault.Invalid, 10041, "binding %s of type kv_namespace: there is no KV namespace '%s'", b.Name, id)
 		}
 	case "dispatch_namespace":
-		if hasField(b, "outbound") {
-			return fault.Newf(fault.Invalid, 10021, "binding %s of type dispatch_namespace: `outbound` is not supported by this node yet", b.Name)
+		if err := s.checkNamespace(ctx, ref, b); err != nil {
+			return err
 		}
-		return s.checkNamespace(ctx, ref, b)
+		return s.checkOutbound(ctx, ref, b)
 	case "service":
 		if hasField(b, "props") {
 			return fault.Newf(fault.Invalid, 10021, "binding %s of type service: `props` is not supported by this node yet", b.Name)
@@ -204,15 +203,47 @@ func (s *Service) checkNamespace(ctx context.Context, ref atoll.ScriptRef, b ato
 // checkService makes sure that the account has the script a service binding is to. A script may bind itself, even in its
 // first upload.
 func (s *Service) checkService(ctx context.Context, ref atoll.ScriptRef, b atoll.Binding) error {
-	name, err := atoll.ParseScriptName(upload.StringField(b, "service"))
+	name := upload.StringField(b, "service")
+	ok, err := s.hasScript(ctx, ref, name)
+	if err == nil && !ok {
+		err = fault.Newf(fault.Invalid, 10143, "binding %s of type service: the account has no script '%s'", b.Name, name)
+	}
+	return err
+}
+
+// checkOutbound makes sure that the outbound Worker of a dispatch namespace binding, where it has one, is there: without it
+// no subrequest would get through.
+func (s *Service) checkOutbound(ctx context.Context, ref atoll.ScriptRef, b atoll.Binding) error {
+	var f struct {
+		Outbound *struct {
+			Worker struct{ Service string }
+		}
+	}
+	if err := json.Unmarshal(b.Fields, &f); err != nil {
+		return fmt.Errorf("read binding %s: %w", b.Name, err)
+	}
+	if f.Outbound == nil {
+		return nil
+	}
+	name := f.Outbound.Worker.Service
+	ok, err := s.hasScript(ctx, ref, name)
+	if err == nil && !ok {
+		err = fault.Newf(fault.Invalid, 10143, "binding %s of type dispatch_namespace: the account has no script '%s' to be the outbound Worker", b.Name, name)
+	}
+	return err
+}
+
+// hasScript tells whether the account has a script of that name, or ref is about to be it.
+func (s *Service) hasScript(ctx context.Context, ref atoll.ScriptRef, of string) (bool, error) {
+	name, err := atoll.ParseScriptName(of)
 	target := atoll.ScriptRef{Account: ref.Account, Name: name}
 	if err == nil && target != ref {
 		_, err = s.store.Script(ctx, target)
 	}
 	if f := fault.Of(err); f != nil && f.Kind != fault.Internal {
-		return fault.Newf(fault.Invalid, 10143, "binding %s of type service: the account has no script '%s'", b.Name, upload.StringField(b, "service"))
+		return false, nil
 	}
-	return err
+	return err == nil, err
 }
 
 func hasField(b atoll.Binding, name string) bool {

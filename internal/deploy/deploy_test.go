@@ -364,7 +364,7 @@ func TestUpload_failureChangesNothing(t *testing.T) {
 		{"service-is-a-user-worker", `{"main_module":"w.js","bindings":[{"type":"service","name":"X","service":"cust"}]}`, fetch, 10143, "the account has no script 'cust'"},
 		{"service-props", `{"main_module":"w.js","bindings":[{"type":"service","name":"X","service":"front","props":{"a":1}}]}`, fetch, 10021, "`props` is not supported"},
 		{"dispatch-namespace-missing", `{"main_module":"w.js","bindings":[{"type":"dispatch_namespace","name":"D","namespace":"nope"}]}`, fetch, 100119, "there is no dispatch namespace 'nope'"},
-		{"outbound", `{"main_module":"w.js","bindings":[{"type":"dispatch_namespace","name":"D","namespace":"production","outbound":{"worker":{"service":"o"}}}]}`, fetch, 10021, "`outbound` is not supported"},
+		{"outbound", `{"main_module":"w.js","bindings":[{"type":"dispatch_namespace","name":"D","namespace":"production","outbound":{"worker":{"service":"o"}}}]}`, fetch, 10143, "no script 'o' to be the outbound Worker"},
 		{"part-missing", `{"main_module":"w.js","bindings":[{"type":"text_blob","name":"T","part":"nope"}]}`, fetch, 10021, `no part "nope" was uploaded`},
 		{"inherit-missing", `{"main_module":"w.js","bindings":[{"type":"inherit","name":"X"}]}`, fetch, 10057, "binding X cannot be inherited"},
 		{"inherit-from-missing-version", `{"main_module":"w.js","bindings":[{"type":"inherit","name":"X","version_id":"00000000-0000-4000-8000-000000000000"}]}`, fetch, 10007, "version"},

@@ -20,12 +20,14 @@ import (
 type Call struct {
 	Script     atoll.ScriptRef
 	Request    *hop.Request
-	Proto      string               // the URL's scheme: "http" or "https"
-	Cf         string               // request.cf as JSON; seen by trusted Workers only
-	Entrypoint string               // a named export; empty: the default one
-	Limits     invocation.Limits    // of this one call; the lowest of all that apply wins
-	Outbound   *invocation.Outbound // where its subrequests go; nil: out
-	Hops       int                  // how many Workers called one another before this call
+	Proto      string                     // the URL's scheme: "http" or "https"
+	Cf         string                     // request.cf as JSON; seen by trusted Workers only
+	Entrypoint string                     // a named export; empty: the default one
+	Limits     invocation.Limits          // of this one call; the lowest of all that apply wins
+	Outbound   *invocation.Outbound       // where its subrequests go; nil: out
+	OnBehalf   bool                       // it is a subrequest that goes to an outbound Worker
+	Params     map[string]json.RawMessage // what its env has beside the bindings; nil: nothing
+	Hops       int                        // how many Workers called one another before this call
 
 	event map[string]any // an event that is no request; nil: it is one
 }
@@ -94,12 +96,12 @@ func (d *Dispatcher) try(ctx context.Context, c Call) (*Reply, error) {
 	if err != nil {
 		return nil, fmt.Errorf("call %s: %w", c.Script, err)
 	}
-	p, limits, err := d.acquire(ctx, c.Script, c.Limits)
+	p, limits, err := d.acquire(ctx, c)
 	if err != nil {
 		leave()
 		return nil, err
 	}
-	inv := p.Invocations.Begin(invocation.Options{Ray: c.Request.Header.Get("Cf-Ray"), Limits: limits, Outbound: c.Outbound, Hops: c.Hops})
+	inv := p.Invocations.Begin(invocation.Options{Ray: c.Request.Header.Get("Cf-Ray"), Limits: limits, Outbound: c.Outbound, OnBehalf: c.OnBehalf, Hops: c.Hops})
 	reply := &Reply{process: p, invocation: inv, leave: leave}
 	began := time.Now()
 	p.Meter.Begin()
@@ -147,8 +149,8 @@ func (c Call) onWire(p *isolate.Process, inv *invocation.Invocation) *hop.Reques
 	if c.Cf != "" && p.Spec.Version.Trusted {
 		req.Extra = append(req.Extra, isolate.HeaderCf, c.Cf)
 	}
-	if c.Entrypoint != "" || c.event != nil {
-		req.Extra = append(req.Extra, isolate.HeaderControl, isolate.Control(c.Entrypoint, c.event))
+	if c.Entrypoint != "" || c.event != nil || c.Params != nil {
+		req.Extra = append(req.Extra, isolate.HeaderControl, isolate.Control(c.Entrypoint, c.event, c.Params))
 	}
 	return &req
 }

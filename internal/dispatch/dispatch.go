@@ -120,44 +120,49 @@ type script struct {
 // ErrCrashLoop says that a Worker's process has died again and again and is not started for the moment.
 var ErrCrashLoop = errors.New("the Worker keeps crashing and is not restarted yet")
 
-// acquire returns a process of ref's active version whose invocations all have the CPU limit that applies to this call,
-// held once, and the limits.
-func (d *Dispatcher) acquire(ctx context.Context, ref atoll.ScriptRef, call invocation.Limits) (*isolate.Process, invocation.Limits, error) {
+// acquire returns a process of the script's active version whose invocations all have the CPU limit and the outbound Worker
+// that apply to this call, held once, and the limits.
+func (d *Dispatcher) acquire(ctx context.Context, c Call) (*isolate.Process, invocation.Limits, error) {
 	for {
-		s := d.script(ref)
+		s := d.script(c.Script)
 		version, changes, err := d.active(ctx, s)
 		if err != nil {
-			return nil, call, err
+			return nil, c.Limits, err
 		}
-		limits := d.limits(version, s.namespace(), call)
-		p, wait, err := s.pick(kind{version, limits.CPU}, changes)
+		limits := d.limits(version, s.namespace(), c.Limits)
+		k := kind{version, limits.CPU, c.Outbound.Key()}
+		p, wait, err := s.pick(k, changes)
 		switch {
 		case err != nil:
-			return nil, call, err
+			return nil, limits, err
 		case p != nil:
 			return p, limits, nil
 		case wait != nil:
 			select {
 			case <-wait:
 			case <-ctx.Done():
-				return nil, call, context.Cause(ctx)
+				return nil, limits, context.Cause(ctx)
 			}
 		default:
-			if err := d.add(s, kind{version, limits.CPU}); err != nil {
-				return nil, call, err
+			if err := d.add(s, k); err != nil {
+				return nil, limits, err
 			}
 		}
 	}
 }
 
-// kind is what the processes of a script differ by. Those of one version that share a CPU limit can stand in for each other,
-// and no process has invocations of different limits, which keeps it simple to say which of them is over.
+// kind is what the processes of a script differ by. Those of one version that share a CPU limit and an outbound Worker can
+// stand in for each other. No process has invocations of different limits, which keeps it simple to say which of them is
+// over, nor of different outbound Workers, so that nothing its code sends out can miss the one it is to go to.
 type kind struct {
-	version *atoll.Version
-	cpu     time.Duration
+	version  *atoll.Version
+	cpu      time.Duration
+	outbound string
 }
 
-func (k kind) of(p *isolate.Process) bool { return p.Spec.Version.ID == k.version.ID && p.CPU == k.cpu }
+func (k kind) of(p *isolate.Process) bool {
+	return p.Spec.Version.ID == k.version.ID && p.CPU == k.cpu && p.Outbound == k.outbound
+}
 
 func (d *Dispatcher) script(ref atoll.ScriptRef) *script {
 	d.mu.Lock()
@@ -263,6 +268,7 @@ func (d *Dispatcher) add(s *script, k kind) error {
 	}
 	if err == nil {
 		p.Limit(k.cpu)
+		p.Outbound = k.outbound
 	}
 	s.mu.Lock()
 	close(s.starting)

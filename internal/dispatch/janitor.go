@@ -87,7 +87,7 @@ func (s *script) kinds() map[kind][]*isolate.Process {
 	defer s.mu.Unlock()
 	out := map[kind][]*isolate.Process{}
 	for _, p := range s.procs {
-		if k := (kind{s.version, p.CPU}); s.version != nil && k.of(p) {
+		if k := (kind{s.version, p.CPU, p.Outbound}); s.version != nil && k.of(p) {
 			out[k] = append(out[k], p)
 		}
 	}

@@ -122,6 +122,9 @@ func (g *Gate) Close() error {
 	return nil
 }
 
+// Observe tells the observer of a subrequest that did not go through the gate.
+func (g *Gate) Observe(r Record) { g.opts.Observe(r) }
+
 // Caller is on whose behalf a subrequest goes out.
 type Caller struct {
 	Script     atoll.ScriptRef

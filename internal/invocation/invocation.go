@@ -53,11 +53,20 @@ type Outbound struct {
 	Params     map[string]json.RawMessage // by declared name
 }
 
+// Key tells one outbound Worker from another; that of none is empty.
+func (o *Outbound) Key() string {
+	if o == nil {
+		return ""
+	}
+	return o.Worker.String() + "#" + o.Entrypoint
+}
+
 // Options are what an invocation begins with.
 type Options struct {
 	Ray      string // the cf-ray that the request came with; becomes the tag where it is one and not in use
 	Limits   Limits
 	Outbound *Outbound // nil: subrequests go to the internet
+	OnBehalf bool      // it is an outbound Worker's, of another Worker's subrequest
 	Hops     int       // how many Workers called one another before this one
 }
 
@@ -192,6 +201,17 @@ func (inv *Invocation) leftLocked() int64 {
 		return 1 << 62
 	}
 	return inv.Limits.SubRequests - inv.used
+}
+
+// Deepest returns the most hops of any live invocation: where a request does not say whose it is, it may be that one's.
+func (r *Registry) Deepest() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	most := 0
+	for _, inv := range r.live {
+		most = max(most, inv.Hops)
+	}
+	return most
 }
 
 // SubRequests returns how many subrequests have been charged.

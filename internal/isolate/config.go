@@ -86,10 +86,10 @@ const (
 	HeaderError      = "Atoll-Error"      // to a process: throw this
 )
 
-// Control is the HeaderControl of a call that is more than a request to the default entrypoint: for a named one, or with an
-// event's fields, "type" among them.
-func Control(entrypoint string, event map[string]any) string {
-	b, _ := json.Marshal(map[string]any{"entrypoint": entrypoint, "event": event}) // made of strings and numbers
+// Control is the HeaderControl of a call that is more than a request to the default entrypoint: for a named one, with an
+// event's fields, "type" among them, or with parameters for its env.
+func Control(entrypoint string, event map[string]any, params map[string]json.RawMessage) string {
+	b, _ := json.Marshal(map[string]any{"entrypoint": entrypoint, "event": event, "params": params}) // made of JSON
 	return base64.StdEncoding.EncodeToString(b)
 }
 

@@ -39,6 +39,10 @@ type Process struct {
 	CPU    time.Duration // the limit of each of its invocations, see Limit
 	Meter  *limits.Meter // holds them to it
 
+	// Outbound is the key of the outbound Worker that the subrequests of each of its invocations go to; empty: there is none.
+	// It is the dispatcher's, set before the first.
+	Outbound string
+
 	Invocations invocation.Registry // the events it is handling
 
 	*spare

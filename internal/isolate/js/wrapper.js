@@ -8,6 +8,7 @@ import {
   responseStatus, responseStatusText, responseBody, stringify, pack, unpack, describe, hasInstance, getPrototypeOf, keys,
   pause, logError, answer,
 } from "@PRELUDE@";
+import { withEnv } from "cloudflare:workers";
 import * as user from "@MAIN@";
 export * from "@MAIN@";
 
@@ -117,6 +118,21 @@ async function handleEvent({ type, ...event }, entrypoint, env, ctx) {
   }
 }
 
+// extended is the env of one call with parameters: the Worker's own, each parameter under its name, and where a parameter
+// is a plain object each of its properties that has no namesake.
+function extended(env, params) {
+  const own = { ...env };
+  const add = (name, value) => Object.defineProperty(own, name, { value, configurable: true, enumerable: true, writable: true });
+  for (const [name, value] of Object.entries(params)) add(name, value);
+  for (const value of Object.values(params)) {
+    if (typeof value !== "object" || value === null || Array.isArray(value)) continue;
+    for (const [name, property] of Object.entries(value)) {
+      if (!Object.hasOwn(own, name)) add(name, property);
+    }
+  }
+  return own;
+}
+
 function serve(request, env, ctx) {
   const headers = requestHeaders(request);
   const control = headersGet(headers, "atoll-control");
@@ -125,11 +141,13 @@ function serve(request, env, ctx) {
   watchWaits(ctx);
   const tag = headersGet(headers, "cf-ray");
   if (control === null) return run(tag, () => handleFetch(request, "", env, ctx));
-  const { entrypoint, event } = unpack(control);
+  const { entrypoint, event, params } = unpack(control);
   if (event !== null) return run(tag, () => handleEvent(event, entrypoint, env, ctx));
   const own = new Request(request);
   headersDelete(requestHeaders(own), "atoll-control");
-  return run(tag, () => handleFetch(own, entrypoint, env, ctx));
+  if (params === null) return run(tag, () => handleFetch(own, entrypoint, env, ctx));
+  const wider = extended(env, params);
+  return run(tag, () => withEnv(wider, () => handleFetch(own, entrypoint, wider, ctx)));
 }
 
 export default { fetch: serve };
