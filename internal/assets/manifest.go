@@ -58,7 +58,7 @@ func parseManifest(body []byte) (manifest, error) {
 		if f.Hash == nil || !claimForm.MatchString(*f.Hash) {
 			return nil, fault.Newf(fault.Invalid, 10021, "the manifest's hash of %q must be 16 to 128 hexadecimal digits", shorten(path))
 		}
-		c := claimed{Hash: strings.ToLower(*f.Hash), Size: -1}
+		c := claimed{Hash: *f.Hash, Size: -1}
 		if f.Size != nil {
 			if n, err := f.Size.Int64(); err == nil {
 				c.Size = n
@@ -105,6 +105,15 @@ func (m manifest) encode() []byte {
 		panic(err) // strings and numbers
 	}
 	return b
+}
+
+// decodeManifest reads what encode wrote.
+func decodeManifest(data []byte) (manifest, error) {
+	var m manifest
+	if err := json.Unmarshal(data, &m); err != nil {
+		return nil, fmt.Errorf("read manifest: %w", err)
+	}
+	return m, nil
 }
 
 // claims returns the manifest's distinct hashes in order, each with a size and the paths it is for.

@@ -13,10 +13,10 @@ import (
 // rig is Sites over an empty store of blobs.
 type rig struct {
 	*Sites
-	t *testing.T
+	t testing.TB
 }
 
-func newRig(t *testing.T, opts Options) *rig {
+func newRig(t testing.TB, opts Options) *rig {
 	t.Helper()
 	blobs, err := durable.OpenBlobs(t.TempDir())
 	if err != nil {

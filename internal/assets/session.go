@@ -1,0 +1,86 @@
+package assets
+
+import (
+	"mime/multipart"
+	"sync"
+	"time"
+
+	"atoll.dev/atoll/internal/atoll"
+	"atoll.dev/atoll/internal/store"
+)
+
+// Session is what a client learns when it begins an upload.
+type Session struct {
+	Token   string     // to upload with; where nothing is missing, to deploy with
+	Buckets [][]string // the hashes whose content is missing, a list for each request
+}
+
+// sessionKey names a session: whoever begins another one for the same manifest goes on with it.
+type sessionKey struct {
+	ref      atoll.ScriptRef
+	manifest string
+}
+
+// session is an upload in progress.
+type session struct {
+	begun time.Time
+	files manifest
+	by    map[string]*wanted // by claim
+
+	mu      sync.Mutex
+	missing map[string]bool // claims
+}
+
+// complete reports whether nothing is missing.
+func (s *session) complete() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.missing) == 0
+}
+
+// have notes content that has come.
+func (s *session) have(list []store.AssetClaim) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range list {
+		delete(s.missing, c.Claim)
+	}
+}
+
+// find returns what a part of an upload is: most clients call both the part and its file by the hash.
+func (s *session) find(part *multipart.Part) (*wanted, bool) {
+	for _, name := range []string{part.FormName(), part.FileName()} {
+		if w := s.by[name]; w != nil {
+			return w, true
+		}
+	}
+	return nil, false
+}
+
+// A bucket is what one request should bring: not so much that it takes long to repeat, nor so little that there are many.
+const (
+	bucketFiles = 200
+	bucketBytes = 16 << 20
+)
+
+// buckets divides what is missing.
+func (s *session) buckets() [][]string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := [][]string{}
+	files, bytes := 0, int64(0)
+	for _, w := range s.files.claims() {
+		if !s.missing[w.claim] {
+			continue
+		}
+		if len(out) == 0 || files == bucketFiles || bytes+w.size > bucketBytes {
+			out = append(out, nil)
+			files, bytes = 0, 0
+		}
+		last := len(out) - 1
+		out[last] = append(out[last], w.claim)
+		files++
+		bytes += w.size
+	}
+	return out
+}
