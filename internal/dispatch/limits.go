@@ -58,11 +58,14 @@ func (d *Dispatcher) limits(v *atoll.Version, ns atoll.NamespaceSettings, call i
 func (s *script) enter(webSocket bool, o Options) (leave func(), err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.requests >= o.MaxConcurrent {
-		return nil, ErrBusy
-	}
-	if webSocket && s.sockets >= o.MaxWebSockets {
-		return nil, ErrSockets
+	// A platform Worker is what all tenants' requests pass through: a bound here would let one of them use it up.
+	if s.ref.Namespace != "" {
+		if s.requests >= o.MaxConcurrent {
+			return nil, ErrBusy
+		}
+		if webSocket && s.sockets >= o.MaxWebSockets {
+			return nil, ErrSockets
+		}
 	}
 	s.requests++
 	if webSocket {
