@@ -135,7 +135,7 @@ func (l *NodeLimits) Set(name, value string) error {
 		}
 		v, ok := n.parse(value)
 		if !ok {
-			return fmt.Errorf("%s=%s: it must be %s", name, value, n.Range())
+			return fmt.Errorf("%s=%s: it must be %s", name, value, n.wanted())
 		}
 		*n.field(l) = v
 		return nil
@@ -143,13 +143,16 @@ func (l *NodeLimits) Set(name, value string) error {
 	return fmt.Errorf("there is no limit %q; the limits are %s", name, strings.Join(names, ", "))
 }
 
-// Range says which values the limit may have.
-func (n NodeLimit) Range() string {
+// Bounds are the least and the most that the limit may be set to.
+func (n NodeLimit) Bounds() string { return n.write(n.Min) + " to " + n.write(n.Max) }
+
+// wanted says which values the limit may have.
+func (n NodeLimit) wanted() string {
 	text := "a whole number"
 	if n.Bytes {
 		text = "a number of bytes, KB, MB or GB"
 	}
-	text += " from " + n.write(n.Min) + " to " + n.write(n.Max)
+	text += " from " + n.Bounds()
 	if n.None {
 		text += ", or none"
 	}

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 
 	"github.com/spf13/cobra"
+
+	"atoll.dev/atoll/internal/atoll"
 )
 
 // ServeConfig is what the flags and the environment of `atoll serve` say; the flags' texts are its manual.
@@ -23,6 +25,7 @@ type ServeConfig struct {
 	EgressDeny      []string
 	EgressCA        string
 	APIAlias        []string
+	Limits          atoll.NodeLimits
 	SecretKey       string       // of ATOLL_SECRET_KEY alone: a command line is visible to every user of the machine
 	Log             *slog.Logger // to stderr
 	Stdout          io.Writer    // where the ready line goes
@@ -31,6 +34,7 @@ type ServeConfig struct {
 func (app App) serveCmd(std Std) *cobra.Command {
 	var cfg ServeConfig
 	var level, format string
+	var limits limitFlag
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run a node",
@@ -47,6 +51,9 @@ func (app App) serveCmd(std Std) *cobra.Command {
 				return err
 			}
 			var err error
+			if cfg.Limits, err = limits.over(cmd, std); err != nil {
+				return err
+			}
 			if cfg.Log, err = newLogger(std.Err, level, format); err != nil {
 				return usage(cmd, err)
 			}
@@ -70,6 +77,7 @@ func (app App) serveCmd(std Std) *cobra.Command {
 	f.StringSliceVar(&cfg.EgressDeny, "egress-deny", nil, "keep Workers from this public `CIDR`, such as your own servers'")
 	f.StringVar(&cfg.EgressCA, "egress-ca", "", "PEM `FILE` of certificates that subrequests trust beside the system's")
 	f.StringSliceVar(&cfg.APIAlias, "api-alias", nil, "`HOST` that stands for this node's API in subrequests of platform Workers, such as api.cloudflare.com")
+	f.Var(&limits, "limit", "`NAME=VALUE` of a limit, such as cpu-ms=50; give several with commas or by repeating the flag; docs/limits.md lists them")
 	f.StringVar(&level, "log-level", "info", "least `LEVEL` to log: debug, info, warn or error")
 	f.StringVar(&format, "log-format", "text", "`FORMAT` of the log: text or json")
 	return cmd

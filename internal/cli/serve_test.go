@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"atoll.dev/atoll/internal/atoll"
 )
 
 // served runs `atoll serve` and returns what it was to serve.
@@ -29,7 +31,7 @@ func served(t *testing.T, env map[string]string, args ...string) ServeConfig {
 }
 
 func TestServeHasDefaults(t *testing.T) {
-	want := ServeConfig{Data: "./atoll-data", Edge: "127.0.0.1:8080", API: "127.0.0.1:8081", Zone: "atoll.localhost"}
+	want := ServeConfig{Data: "./atoll-data", Edge: "127.0.0.1:8080", API: "127.0.0.1:8081", Zone: "atoll.localhost", Limits: atoll.DefaultLimits()}
 	if diff := cmp.Diff(want, served(t, nil)); diff != "" {
 		t.Error(diff)
 	}
@@ -40,7 +42,7 @@ func TestServeReadsItsEnvironmentBehindItsFlags(t *testing.T) {
 		"ATOLL_ZONE": "z", "ATOLL_WORKERD": "w", "ATOLL_INSECURE_SANDBOX": "true", "ATOLL_SECRET_KEY": "k",
 		"ATOLL_EGRESS_ALLOW": "10.0.0.0/8,::1/128", "ATOLL_EGRESS_DENY": "9.9.9.9", "ATOLL_EGRESS_CA": "ca.pem", "ATOLL_API_ALIAS": "overridden.example"}
 	want := ServeConfig{Data: "/d", Edge: "flag", API: "a", APIToken: "t", AccountID: "i", Zone: "z", Workerd: "w",
-		InsecureSandbox: true, SecretKey: "k",
+		InsecureSandbox: true, SecretKey: "k", Limits: atoll.DefaultLimits(),
 		EgressAllow: []string{"10.0.0.0/8", "::1/128"}, EgressDeny: []string{"9.9.9.9"}, EgressCA: "ca.pem", APIAlias: []string{"a.example", "b.example"}}
 	if diff := cmp.Diff(want, served(t, env, "--edge", "flag", "--api-alias", "a.example", "--api-alias", "b.example")); diff != "" {
 		t.Error(diff)

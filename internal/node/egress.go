@@ -14,7 +14,9 @@ import (
 
 // openEgress builds the way out.
 func (n *node) openEgress() (*egress.Gate, error) {
-	opts := egress.Options{Rules: n.store, Zone: n.cfg.Zone, Aliases: map[string]http.Handler{}}
+	l := n.cfg.Limits
+	opts := egress.Options{Rules: n.store, Zone: n.cfg.Zone, Aliases: map[string]http.Handler{},
+		MaxAnswer: l.SubRequestAnswer, MaxRequests: int(l.OpenSubRequests), MaxSockets: int(l.OpenSockets)}
 	var err error
 	if opts.Allow, err = blocks("--egress-allow", n.cfg.EgressAllow); err != nil {
 		return nil, err

@@ -34,18 +34,19 @@ import (
 
 // Config is everything a node can be told.
 type Config struct {
-	Data            string       // the directory that holds all state; made where it does not exist
-	Edge            string       // address of the edge, such as "127.0.0.1:8080"
-	API             string       // address of the REST API
-	APIToken        string       // the operator's token; empty: made at the first start and kept in Data/api-token
-	AccountID       string       // 32 hexadecimal digits; empty: made at the first start and kept in Data
-	Zone            string       // the name of the zone that routes belong to
-	Workerd         string       // path of workerd; empty: see workerd.Find
-	InsecureSandbox bool         // run even where Workers cannot be isolated
-	EgressAllow     []string     // blocks of addresses that Workers may reach though they are not public, such as "127.0.0.0/8"
-	EgressDeny      []string     // public ones that they may not
-	EgressCA        string       // a PEM file of certificates that subrequests trust beside the system's
-	APIAlias        []string     // hosts that stand for the node's API in subrequests of platform Workers
+	Data            string   // the directory that holds all state; made where it does not exist
+	Edge            string   // address of the edge, such as "127.0.0.1:8080"
+	API             string   // address of the REST API
+	APIToken        string   // the operator's token; empty: made at the first start and kept in Data/api-token
+	AccountID       string   // 32 hexadecimal digits; empty: made at the first start and kept in Data
+	Zone            string   // the name of the zone that routes belong to
+	Workerd         string   // path of workerd; empty: see workerd.Find
+	InsecureSandbox bool     // run even where Workers cannot be isolated
+	EgressAllow     []string // blocks of addresses that Workers may reach though they are not public, such as "127.0.0.0/8"
+	EgressDeny      []string // public ones that they may not
+	EgressCA        string   // a PEM file of certificates that subrequests trust beside the system's
+	APIAlias        []string // hosts that stand for the node's API in subrequests of platform Workers
+	Limits          atoll.NodeLimits // zero fields: the parts' own defaults, which are those of atoll.DefaultLimits
 	SecretKey       string       // seals secrets at rest; empty: made at the first start and kept in Data/secret.key
 	Log             *slog.Logger // nil: discarded
 	Stdout          io.Writer    // where the ready line goes
@@ -140,7 +141,7 @@ func (n *node) openState(ctx context.Context) error {
 	if n.blobs, err = durable.OpenBlobs(filepath.Join(dir, "blobs")); err != nil {
 		return fmt.Errorf("open blobs: %w", err)
 	}
-	if n.kv, err = kv.Open(n.lg, dir, kv.Options{}); err != nil {
+	if n.kv, err = kv.Open(n.lg, dir, kv.Options{AccountBytes: n.cfg.Limits.KVStorage}); err != nil {
 		return fmt.Errorf("open kv: %w", err)
 	}
 	n.closers = append(n.closers, n.kv)
@@ -217,18 +218,19 @@ func (n *node) openRuntime() error {
 	}
 	n.closers = append(n.closers, n.gate)
 	border := binding.New(n.lg)
-	n.factory, err = isolate.New(n.lg, bin, box, border, isolate.Options{Dir: filepath.Join(run, "isolates"), Spares: 2})
+	n.factory, err = isolate.New(n.lg, bin, box, border, isolate.Options{Dir: filepath.Join(run, "isolates"), Spares: 2,
+		Memory: int(n.cfg.Limits.MemoryMB)})
 	if err != nil {
 		return err
 	}
-	n.calls = dispatch.New(n.lg, n.store, n.factory, n.blobs.Read, dispatch.Options{})
+	n.calls = dispatch.New(n.lg, n.store, n.factory, n.blobs.Read, callLimits(n.cfg.Limits))
 	border.Services = binding.Services{
 		Call:   n.calls.Do,
 		Egress: n.gate,
 		KV:     func(id string) http.Handler { return n.kv.Handler(kv.NamespaceID(id)) },
 	}
 	n.clock = cron.New(n.lg, n.fire)
-	n.edge = edge.New(n.lg, n.calls.Do, edge.Options{})
+	n.edge = edge.New(n.lg, n.calls.Do, edgeLimits(n.cfg.Limits))
 	n.engine = bin.Version
 	n.lg.Info("engine", "workerd", bin.Path, "version", bin.Version)
 	return nil
@@ -267,7 +269,7 @@ func makeRunDir() (string, error) {
 
 // openAPI builds the control plane.
 func (n *node) openAPI(ctx context.Context) error {
-	n.deploys = deploy.New(n.lg, n.store, n.blobs, runner{n.calls}, n.kv, deploy.Options{Engine: n.engine})
+	n.deploys = deploy.New(n.lg, n.store, n.blobs, runner{n.calls}, n.kv, deploy.Options{Engine: n.engine, Limits: uploadLimits(n.cfg.Limits)})
 	token, err := n.remember("api-token", n.cfg.APIToken, func() string { return atoll.NewID() + atoll.NewID()[:8] })
 	if err != nil {
 		return err
@@ -285,7 +287,7 @@ func (n *node) openAPI(ctx context.Context) error {
 	}
 	n.api = api.New(n.lg, api.Deps{
 		Store: n.store, Blobs: n.blobs, Deploy: n.deploys, KV: n.kv, Auth: operators,
-		Account: n.account, Zone: n.cfg.Zone,
+		Account: n.account, Zone: n.cfg.Zone, MaxBody: apiBody(n.cfg.Limits),
 		RoutesChanged:    changed("routes", n.publishRoutes),
 		SchedulesChanged: changed("cron triggers", n.publishSchedules),
 		NamespaceChanged: func(account atoll.AccountID, ns atoll.NamespaceName) {
