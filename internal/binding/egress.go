@@ -75,20 +75,3 @@ func (b *Border) egress(w http.ResponseWriter, r *http.Request, p *isolate.Proce
 func (s source) caller(p *isolate.Process) egress.Caller {
 	return egress.Caller{Script: p.Spec.Ref, Invocation: s.tag, Hops: s.hops + 1, API: p.Spec.Ref.Namespace == "" && !s.onBehalf}
 }
-
-// socket answers a raw connection that a process makes. It carries no tag.
-// https://developers.cloudflare.com/cloudflare-for-platforms/workers-for-platforms/configuration/outbound-workers/: with an
-// outbound Worker there are none.
-func (b *Border) socket(w http.ResponseWriter, r *http.Request, p *isolate.Process) {
-	from, err := attribute(p, "")
-	if err == nil && p.Outbound != "" {
-		err = egress.ErrSockets
-	}
-	if err == nil {
-		err = b.Egress.Connect(w, r, from.caller(p), r.Host, false)
-	}
-	if err != nil {
-		b.lg.Debug("connect() failed", "script", p.Spec.Ref.String(), "isolate", p.ID, "host", r.Host, "err", err)
-		http.Error(w, egress.Reason(err), http.StatusBadGateway) // workerd tells the Worker no more than that it failed
-	}
-}

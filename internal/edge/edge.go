@@ -20,6 +20,7 @@ import (
 
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/dispatch"
+	"atoll.dev/atoll/internal/egress"
 	"atoll.dev/atoll/internal/fault"
 	"atoll.dev/atoll/internal/hop"
 	"atoll.dev/atoll/internal/invocation"
@@ -133,7 +134,9 @@ func (e *Edge) serve(w http.ResponseWriter, r *http.Request, ray string, script 
 	req := hop.FromServer(r)
 	req.Target = escapeTarget(req.Target)
 	e.identify(req.Header, r, ray)
-	reply, err := e.call(r.Context(), dispatch.Call{Script: script, Request: req, Proto: "http", Cf: e.cf[r.Proto]})
+	reply, err := e.call(r.Context(), dispatch.Call{
+		Script: script, Request: req, Proto: "http", Cf: e.cf[r.Proto], Hops: egress.Loops(r.Header),
+	})
 	if err != nil {
 		return err
 	}
@@ -156,6 +159,8 @@ func (e *Edge) problem(r *http.Request, script atoll.ScriptRef, err error) *prob
 		return bodyTooLarge
 	case errors.Is(err, errLongResponse), errors.As(err, &exception) && exception.Resource():
 		return exceededResources
+	case errors.As(err, &exception) && exception.Message == dispatch.ErrTooDeep.Message:
+		return loop
 	case errors.As(err, &exception):
 		return threwException
 	case fault.KindOf(err) == fault.NotFound:

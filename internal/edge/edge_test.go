@@ -76,6 +76,7 @@ func TestProblems(t *testing.T) {
 		{"no script", "a.test", atoll.ScriptRef{Name: "a"}.NotFound(), "", 404, "error code: 1016"},
 		{"exception", "a.test", fmt.Errorf("call: %w", &dispatch.Exception{Name: "Error", Message: "secret detail"}), "", 500, "error code: 1101"},
 		{"cpu limit", "a.test", fmt.Errorf("call: %w", cpu), "", 503, "error code: 1102"},
+		{"loop", "a.test", fmt.Errorf("call: %w", dispatch.ErrTooDeep), "", 500, "error code: 1019"},
 		{"long response", "a.test", errLongResponse, "", 503, "error code: 1102"},
 		{"ours", "a.test", errors.New("disk on fire"), "", 500, "Internal server error"},
 		{"html", "a.test", cpu, "text/html,*/*", 503, "Error 1102"},
@@ -113,6 +114,14 @@ func TestWhatTheWorkerSees(t *testing.T) {
 	}
 	if last.Proto != "http" || !strings.Contains(last.Cf, `"httpProtocol":"HTTP/1.1"`) {
 		t.Errorf("proto %q, cf %q", last.Proto, last.Cf)
+	}
+}
+
+func TestLoopsAreCounted(t *testing.T) {
+	s, last := serve(t, Options{}, errors.New("x"))
+	raw(t, s, "GET / HTTP/1.1\r\nHost: a.test\r\nCDN-Loop: other, atoll; hops=7\r\n\r\n")
+	if last.Hops != 7 {
+		t.Errorf("%d hops, want 7", last.Hops)
 	}
 }
 

@@ -24,6 +24,7 @@ var (
 	bodyTooLarge      = &problem{http.StatusRequestEntityTooLarge, 0, "Payload too large", "The request's body is larger than this server accepts."}
 	noRoute           = &problem{http.StatusNotFound, 1016, "There is nothing here yet", "No route leads from this address to a Worker."}
 	noScript          = &problem{http.StatusNotFound, 1016, "There is nothing here yet", "The Worker that this address is routed to does not exist."}
+	loop              = &problem{http.StatusInternalServerError, 1019, "Workers call one another in a loop", "The Worker that answers for this address was called by itself, directly or through others, too many times."}
 	threwException    = &problem{http.StatusInternalServerError, 1101, "Worker threw exception", "The Worker that answers for this address failed with a JavaScript exception."}
 	exceededResources = &problem{http.StatusServiceUnavailable, 1102, "Worker exceeded resource limits", "The Worker that answers for this address used more than it may."}
 	internalError     = &problem{http.StatusInternalServerError, 0, "Internal server error", "The server failed to answer. It is not the Worker's fault."}

@@ -114,7 +114,14 @@ func copyBody(w http.ResponseWriter, res *Response) error {
 		_, err := io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{res.Body}, *bp)
 		return err
 	}
-	_, err := copyFlush(responseFlusher{w, http.NewResponseController(w)}, res.Body)
+	f := responseFlusher{w, http.NewResponseController(w)}
+	if res.conn == nil || res.conn.br.Buffered() == 0 {
+		// The body may be long in coming, and may even wait for what the client does with the head.
+		if err := f.Flush(); err != nil {
+			return err
+		}
+	}
+	_, err := copyFlush(f, res.Body)
 	return err
 }
 

@@ -70,6 +70,8 @@ var (
 	dispatchSource []byte
 	//go:embed js/service.js
 	serviceSource []byte
+	//go:embed js/sockets.js
+	socketsSource []byte
 )
 
 // The headers by which a process and the node understand each other; see docs/invocation.md. Package hop removes them
@@ -154,6 +156,7 @@ func configure(spec Spec, bin workerd.Binary, outDir string) ([]byte, error) {
 			{Name: "atoll:errors", Internal: true, Source: errorsSource},
 			{Name: dispatchModule, Internal: true, Source: dispatchSource},
 			{Name: serviceModule, Internal: true, Source: serviceSource},
+			{Name: "atoll:sockets", Source: socketsSource},
 		}}},
 	}
 	message, err := workerd.Encode(cfg)

@@ -164,7 +164,7 @@ func (r *rig) do(req *http.Request) (int, string) {
 // upload deploys a module to a script, "name" of the account or "namespace/name", and returns what it was refused with.
 func (r *rig) upload(script, code string, metadata map[string]any) string {
 	r.t.Helper()
-	meta := map[string]any{"main_module": "main.js", "compatibility_date": "2026-01-01"}
+	meta := map[string]any{"main_module": "main.js", "compatibility_date": "2026-01-01", "compatibility_flags": []string{"nodejs_compat"}}
 	for k, v := range metadata {
 		meta[k] = v
 	}

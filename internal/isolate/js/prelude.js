@@ -1,6 +1,7 @@
 // Runs before the user's code: takes the built-ins the wrapper relies on before anyone can change them, and puts the
 // tagging fetch in the place of workerd's own. See docs/invocation.md.
 import { AsyncLocalStorage } from "node:async_hooks";
+import { install } from "atoll:sockets";
 import { thrown, unpack } from "@ERRORS@";
 
 export { unpack };
@@ -10,6 +11,8 @@ const invocation = new AsyncLocalStorage();
 const { run: enter, getStore } = AsyncLocalStorage.prototype;
 const tag = () => apply(getStore, invocation, []);
 export const run = (tag, f) => apply(enter, invocation, [tag, f]);
+
+install(tag);
 
 const handOver = Symbol.for("atoll.invocation");
 globalThis[handOver]?.(tag);
