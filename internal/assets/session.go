@@ -3,7 +3,6 @@ package assets
 import (
 	"mime/multipart"
 	"sync"
-	"time"
 
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/store"
@@ -23,7 +22,6 @@ type sessionKey struct {
 
 // session is an upload in progress.
 type session struct {
-	begun time.Time
 	files manifest
 	by    map[string]*wanted // by claim
 
@@ -36,6 +34,29 @@ func (s *session) complete() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.missing) == 0
+}
+
+// agrees notes content that is there, and reports whether the session did not count on any that is not.
+func (s *session) agrees(held map[string]store.AssetClaim) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for claim := range held {
+		delete(s.missing, claim)
+	}
+	return len(held)+len(s.missing) == len(s.by)
+}
+
+// rest returns what is missing, where that is little.
+func (s *session) rest() (out []wanted) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.missing) > bucketFiles {
+		return nil
+	}
+	for claim := range s.missing {
+		out = append(out, *s.by[claim])
+	}
+	return out
 }
 
 // have notes content that has come.

@@ -95,27 +95,19 @@ func (u *Uploads) begin(ctx context.Context, ref atoll.ScriptRef, hash string, m
 	if err != nil {
 		return nil, err
 	}
-	fresh := &session{begun: u.now(), files: m, by: map[string]*wanted{}, missing: map[string]bool{}}
+	fresh := &session{files: m, by: map[string]*wanted{}, missing: map[string]bool{}}
 	for i, w := range all {
-		fresh.by[w.claim], fresh.missing[w.claim] = &all[i], true
+		fresh.by[w.claim] = &all[i]
+		if _, ok := held[w.claim]; !ok {
+			fresh.missing[w.claim] = true
+		}
 	}
-	s := u.remember(sessionKey{ref, hash}, fresh)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for claim := range held {
-		delete(s.missing, claim)
-	}
-	return s, nil
-}
-
-// remember returns the session of that name if there is one whose content is safe yet, so that two who upload the same do
-// it together, and else makes fresh the one.
-func (u *Uploads) remember(key sessionKey, fresh *session) *session {
+	key := sessionKey{ref, hash}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	before := u.sessions[key]
-	if before != nil && fresh.begun.Sub(before.begun) < tokenLife {
-		return before
+	if before != nil && before.agrees(held) {
+		return before, nil // so that two who upload the same do it together
 	}
 	if before == nil {
 		if len(u.recent) >= maxSessions {
@@ -125,7 +117,7 @@ func (u *Uploads) remember(key sessionKey, fresh *session) *session {
 		u.recent = append(u.recent, key)
 	}
 	u.sessions[key] = fresh
-	return fresh
+	return fresh, nil
 }
 
 // session returns the session for a manifest that a token names.

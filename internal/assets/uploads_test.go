@@ -83,8 +83,10 @@ func (s site) manifest(claim func(path, content string) string) []byte {
 	return b
 }
 
-func byContent(_, content string) string    { return sha(content) }
-func byWrangler(path, content string) string { return wranglerHash([]byte(content), extension(path))[:32] }
+func byContent(_, content string) string { return sha(content) }
+func byWrangler(path, content string) string {
+	return wranglerHash([]byte(content), extension(path))[:32]
+}
 
 // part is one of an upload.
 type part struct{ name, mime, content string }

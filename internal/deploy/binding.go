@@ -153,6 +153,9 @@ func (s *Service) checkBindings(ctx context.Context, d *draft) error {
 		if upload.BlobType(b.Type) != "" && !hasModule(&d.version, upload.BlobPart(b)) {
 			return fault.Newf(fault.Invalid, 10021, "binding %s of type %s must have a valid `part` specified: no part %q was uploaded", b.Name, b.Type, upload.BlobPart(b))
 		}
+		if b.Type == "assets" && d.version.Assets == nil {
+			return fault.Newf(fault.Invalid, 10021, "binding %s of type assets: the Worker has no static assets; name them in metadata.assets, or keep those it has with keep_assets", b.Name)
+		}
 		if old, ok := find(d.base, b.Name); ok && old.Type == b.Type && string(old.Fields) == string(b.Fields) {
 			continue
 		}

@@ -26,6 +26,9 @@ func (s *Service) PatchSettings(ctx context.Context, ref atoll.ScriptRef, md *up
 		d.source, d.trigger = source, "settings"
 		applySettings(&d.version, md)
 		d.version.Annotations = md.Annotations
+		if err := s.setAssets(ctx, d, md); err != nil {
+			return err
+		}
 		if d.change, err = scriptChange(md, d.current); err != nil {
 			return err
 		}

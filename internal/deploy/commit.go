@@ -39,6 +39,9 @@ func (s *Service) commit(ctx context.Context, d *draft) (*atoll.Script, error) {
 	if err := s.checkBindings(ctx, d); err != nil {
 		return nil, err
 	}
+	if err := checkAssets(d); err != nil {
+		return nil, err
+	}
 	if err := s.setTrust(ctx, d); err != nil {
 		return nil, err
 	}
@@ -49,6 +52,9 @@ func (s *Service) commit(ctx context.Context, d *draft) (*atoll.Script, error) {
 		if _, err := s.blobs.PutBytes(ctx, f.Data); err != nil {
 			return nil, fmt.Errorf("write module %s: %w", f.Name, err)
 		}
+	}
+	if err := s.holdAssets(ctx, d); err != nil {
+		return nil, err
 	}
 	d.change.Deploy, d.change.Source = d.deploy, d.source
 	d.change.DeploymentAnnotations = v.Annotations
@@ -88,6 +94,10 @@ func (s *Service) setTrust(ctx context.Context, d *draft) error {
 
 // validate starts the version, unless one with the same code and settings has started before, and notes what it handles.
 func (s *Service) validate(ctx context.Context, d *draft) error {
+	if !d.version.HasCode() {
+		d.version.Handlers = []string{"fetch"} // its assets answer
+		return nil
+	}
 	key := s.memoKey(&d.version)
 	started, known, err := s.remembered(ctx, key)
 	if err != nil {
@@ -162,6 +172,7 @@ type memo struct {
 	Flags    []string
 	Modules  []atoll.Module
 	Bindings []memoBinding
+	Assets   *atoll.Assets `json:",omitempty"` // of an etag only
 }
 
 type memoBinding struct {
@@ -187,9 +198,9 @@ func (s *Service) memoKey(v *atoll.Version) string {
 	return sum(m)
 }
 
-// etag is the hash of a version's code.
+// etag is the hash of a version's code and assets.
 func etag(v *atoll.Version) string {
-	return sum(memo{Main: v.MainModule, Body: v.BodyPart, Modules: code(v)})
+	return sum(memo{Main: v.MainModule, Body: v.BodyPart, Modules: code(v), Assets: v.Assets})
 }
 
 // code is the modules that run, by name, without what says nothing of their content.

@@ -22,6 +22,7 @@ import (
 	"log/slog"
 	"runtime"
 
+	"atoll.dev/atoll/internal/assets"
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/durable"
 	"atoll.dev/atoll/internal/fault"
@@ -55,6 +56,8 @@ type Options struct {
 	Limits upload.Limits
 	// Engine names the version of what runs Workers. A version that was started by another one is started again.
 	Engine string
+	// Assets redeems the tokens of uploaded assets. nil: uploads with assets are refused.
+	Assets *assets.Uploads
 	// Starting is how many versions may be started at once to see that they run; default twice the processors.
 	Starting int
 }

@@ -27,8 +27,9 @@ type UploadOptions struct {
 }
 
 // Upload makes a version of an upload, and the script where it is missing. An upload without modules keeps the code, and
-// all settings it does not name; one with modules replaces everything but what keep_bindings and inherit keep, and the
-// settings of the script as a whole, which change only where they are named.
+// all settings it does not name; one with modules replaces everything but what keep_bindings, keep_assets and inherit keep,
+// and the settings of the script as a whole, which change only where they are named. One of assets alone makes a Worker
+// without code.
 func (s *Service) Upload(ctx context.Context, ref atoll.ScriptRef, up *upload.Upload, o UploadOptions) (*atoll.Script, *atoll.Version, error) {
 	release, err := s.locks.acquire(ctx, ref)
 	if err != nil {
@@ -44,7 +45,8 @@ func (s *Service) Upload(ctx context.Context, ref atoll.ScriptRef, up *upload.Up
 	}
 	md := &up.Metadata
 	d := draft{ref: ref, current: cur, files: up.Modules, source: o.Source, trigger: "upload", deploy: o.Deploy}
-	if up.HasModules {
+	whole := up.HasModules || onlyAssets(up)
+	if whole {
 		d.version = fresh(md)
 		setModules(&d.version, md, up.Modules)
 	} else {
@@ -52,7 +54,10 @@ func (s *Service) Upload(ctx context.Context, ref atoll.ScriptRef, up *upload.Up
 		applySettings(&d.version, md)
 	}
 	d.version.Annotations = maps.Clone(md.Annotations)
-	if err := s.mergeBindings(ctx, &d, md, merging{strict: o.Strict, keepUnnamed: !up.HasModules}); err != nil {
+	if err := s.setAssets(ctx, &d, md); err != nil {
+		return nil, nil, fmt.Errorf("upload %s: %w", ref, err)
+	}
+	if err := s.mergeBindings(ctx, &d, md, merging{strict: o.Strict, keepUnnamed: !whole}); err != nil {
 		return nil, nil, fmt.Errorf("upload %s: %w", ref, err)
 	}
 	if o.Deploy {
@@ -72,7 +77,7 @@ func allowUpload(cur current, ref atoll.ScriptRef, up *upload.Upload, o UploadOp
 	switch {
 	case cur.script == nil && !o.Deploy:
 		return ref.NotFound()
-	case cur.base == nil && !up.HasModules:
+	case cur.base == nil && !up.HasModules && !onlyAssets(up):
 		return fault.New(fault.Invalid, 10021, "the script does not exist yet: its first upload must have modules")
 	case !o.Deploy && up.Metadata.Migrations != nil:
 		return fault.New(fault.Invalid, 10021, "metadata.migrations: a version that is not deployed at once cannot have migrations")

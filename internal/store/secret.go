@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -84,6 +86,13 @@ func parseKey(s string) (Key, error) {
 		}
 	}
 	return Key{}, errors.New("the key is not 32 bytes in hex or base64; make one with: openssl rand -hex 32")
+}
+
+// Derive returns a key for a purpose of its own, from which k does not follow.
+func (k Key) Derive(purpose string) []byte {
+	mac := hmac.New(sha256.New, k[:])
+	mac.Write([]byte(purpose))
+	return mac.Sum(nil)
 }
 
 func (k Key) aead() cipher.AEAD {

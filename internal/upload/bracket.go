@@ -345,8 +345,9 @@ func isFree(path []string) bool {
 }
 
 var (
-	booleans = set("logpush", "keep_assets", "enabled", "invocation_logs", "persist", "cross_version_cache")
-	numbers  = set("cpu_ms", "subrequests", "head_sampling_rate", "delivery_delay", "limit", "period", "mitigation_timeout")
+	booleans = set("logpush", "keep_assets", "enabled", "invocation_logs", "persist", "cross_version_cache",
+		"run_worker_first", "serve_directly")
+	numbers = set("cpu_ms", "subrequests", "head_sampling_rate", "delivery_delay", "limit", "period", "mitigation_timeout")
 )
 
 func set(keys ...string) map[string]bool {

@@ -74,6 +74,7 @@ var kinds = map[string]kind{
 	"wasm_module":        {served: true, fields: map[string]spec{"part": req(text)}},
 	"kv_namespace":       {served: true, fields: map[string]spec{"namespace_id": req(text)}},
 	"version_metadata":   {served: true},
+	"assets":             {served: true},
 	"inherit":            {served: true, fields: map[string]spec{"old_name": opt(text), "version_id": opt(text)}},
 	"dispatch_namespace": {served: true, fields: map[string]spec{"namespace": req(text), "outbound": opt(object)}},
 	"service": {served: true, fields: map[string]spec{
@@ -83,7 +84,6 @@ var kinds = map[string]kind{
 	"ai_search":           {fields: map[string]spec{"instance_name": req(text), "namespace": opt(text)}},
 	"ai_search_namespace": {fields: map[string]spec{"namespace": req(text)}},
 	"analytics_engine":    {fields: map[string]spec{"dataset": req(text)}},
-	"assets":              {},
 	"browser":             {},
 	"browser_rendering":   {},
 	"d1":                  {fields: map[string]spec{"id": opt(text), "database_id": opt(text)}},

@@ -30,6 +30,8 @@ type Metadata struct {
 	UsageModel         string
 	Annotations        map[string]string
 	Migrations         *Migrations
+	Assets             *Assets                    // see assets.go
+	KeepAssets         *bool                      // true: the version before's assets stay, where Assets has none
 	Extra              map[string]json.RawMessage // the fields that have no meaning here, as sent
 }
 
@@ -68,6 +70,8 @@ func parseMetadata(root string, raw json.RawMessage, lim Limits) (*Metadata, err
 		UsageModel:         d.usageModel(),
 		Annotations:        d.annotations(),
 		Migrations:         d.migrations(),
+		Assets:             d.assets(),
+		KeepAssets:         d.bool("keep_assets"),
 	}
 	if raw := d.take("bindings"); raw != nil && d.err == nil {
 		md.Bindings, d.err = parseBindings(root, raw, lim)
@@ -75,7 +79,6 @@ func parseMetadata(root string, raw json.RawMessage, lim Limits) (*Metadata, err
 	if md.Tags != nil && d.err == nil {
 		md.Tags, d.err = atoll.ParseTags(md.Tags)
 	}
-	d.refuseAssets()
 	md.Extra = d.rest()
 	if d.err == nil && md.MainModule != "" && md.BodyPart != "" {
 		d.err = fault.Newf(fault.Invalid, 10021, "%s has both main_module and body_part: a Worker has one of them", root)
@@ -330,18 +333,6 @@ func (d *document) step() {
 				}
 			}
 		}
-	}
-}
-
-// refuseAssets refuses static assets, which this node cannot serve: dropping them would lose a customer's site.
-func (d *document) refuseAssets() {
-	assets, keep := d.take("assets"), d.bool("keep_assets")
-	if d.err == nil && (assets != nil || keep != nil && *keep) {
-		name := "assets"
-		if assets == nil {
-			name = "keep_assets"
-		}
-		d.err = fault.Newf(fault.Invalid, 10021, "%s.%s: static assets are not supported by this node yet", d.root, name)
 	}
 }
 

@@ -39,9 +39,16 @@ func TestMetadata_fields(t *testing.T) {
 			`{"Migrations":{"NewTag":"v2","OldTag":"v1","Raw":{"new_tag":"v2","old_tag":"v1","steps":[{"renamed_classes":[{"from":"A","to":"B"}]}]}}}`},
 		{"unknown-fields-are-kept", `{"exported_handlers":["fetch"],"cache_options":{"enabled":true},"whatever":null}`,
 			`{"Extra":{"cache_options":{"enabled":true},"exported_handlers":["fetch"]}}`},
-		{"null-is-not-sent", `{"tags":null,"bindings":null,"logpush":null,"observability":null,"assets":null,"keep_assets":false,"limits":null,"migrations":null}`, `{}`},
+		{"null-is-not-sent", `{"tags":null,"bindings":null,"logpush":null,"observability":null,"assets":null,"keep_assets":null,"limits":null,"migrations":null}`, `{}`},
 		{"case-counts", `{"Main_Module":"x","TAGS":["a"]}`, `{"Extra":{"Main_Module":"x","TAGS":["a"]}}`},
 		{"annotation-cut-between-characters", `{"annotations":{"workers/message":"` + strings.Repeat("é", 501) + `"}}`, `{"Annotations":{"workers/message":"` + strings.Repeat("é", 500) + `"}}`},
+
+		{"assets", `{"assets":{"jwt":"a.b.c","config":{"html_handling":"none","not_found_handling":"404-page","base_path":"/b","_headers":"h","_redirects":"r","run_worker_first":["/a"]}}}`,
+			`{"Assets":{"Config":{"_headers":"h","_redirects":"r","base_path":"/b","html_handling":"none","not_found_handling":"404-page","run_worker_first_rules":["/a"]},"Token":"a.b.c"}}`},
+		{"assets-without-config", `{"assets":{"jwt":"x"}}`, `{"Assets":{"Token":"x"}}`},
+		{"worker-first", `{"assets":{"config":{"run_worker_first":true}}}`, `{"Assets":{"Config":{"run_worker_first":true}}}`},
+		{"serve-directly", `{"assets":{"config":{"serve_directly":false}}}`, `{"Assets":{"Config":{"run_worker_first":true}}}`},
+		{"keep-assets", `{"keep_assets":true}`, `{"KeepAssets":true}`},
 
 		{"main-module-wrong", `{"main_module":1}`, "metadata.main_module must be a string"},
 		{"date-wrong", `{"compatibility_date":"yesterday"}`, "metadata.compatibility_date must be a date like 2026-11-23"},
@@ -68,8 +75,13 @@ func TestMetadata_fields(t *testing.T) {
 		{"migrations-step-wrong", `{"migrations":{"steps":[{"renamed_classes":[{"from":"A"}]}]}}`, "metadata.migrations.steps.renamed_classes must be an array of objects with to"},
 		{"exports-wrong", `{"exports":[]}`, "metadata.exports must be an object"},
 		{"bindings-wrong", `{"bindings":{}}`, "metadata.bindings must be an array of objects"},
-		{"assets", `{"assets":{"jwt":"x"}}`, "metadata.assets: static assets are not supported by this node yet"},
-		{"keep-assets", `{"keep_assets":true}`, "metadata.keep_assets: static assets are not supported by this node yet"},
+		{"assets-wrong", `{"assets":true}`, "metadata.assets must be an object"},
+		{"assets-token-wrong", `{"assets":{"jwt":1}}`, "metadata.assets.jwt must be a string"},
+		{"assets-config-wrong", `{"assets":{"config":[]}}`, "metadata.assets.config must be an object"},
+		{"assets-headers-wrong", `{"assets":{"config":{"_headers":{}}}}`, "metadata.assets.config._headers must be a string"},
+		{"worker-first-wrong", `{"assets":{"config":{"run_worker_first":"/x"}}}`, "metadata.assets.config.run_worker_first must be true, false or an array of strings"},
+		{"worker-first-empty", `{"assets":{"config":{"run_worker_first":[]}}}`, "No `run_worker_first` rules were provided; must provide at least 1 rule."},
+		{"keep-assets-wrong", `{"keep_assets":"yes"}`, "metadata.keep_assets must be true or false"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			md, err := parseMetadata("metadata", json.RawMessage(c.in), Limits{}.WithDefaults())
@@ -113,7 +125,6 @@ func TestMetadata_bindings(t *testing.T) {
 		{"unknown-type", `[{"name":"A","type":"teapot"}]`, `10021: binding A has the unknown type "teapot"`},
 		{"not-served", `[{"name":"DB","type":"d1","id":"x"}]`, "10021: binding DB of type d1 is not supported by this node yet"},
 		{"not-served-durable", `[{"name":"DO","type":"durable_object_namespace","class_name":"x"}]`, "10021: binding DO of type durable_object_namespace is not supported by this node yet"},
-		{"not-served-assets", `[{"name":"ASSETS","type":"assets"}]`, "10021: binding ASSETS of type assets is not supported by this node yet"},
 		{"missing-field", `[{"name":"KV","type":"kv_namespace"}]`, "10021: binding KV of type kv_namespace must have a valid `namespace_id` specified"},
 		{"empty-field", `[{"name":"KV","type":"kv_namespace","namespace_id":""}]`, "10021: binding KV of type kv_namespace must have a valid `namespace_id` specified"},
 		{"wrong-field", `[{"name":"A","type":"plain_text","text":5}]`, "10021: binding A of type plain_text must have a valid `text` specified"},
