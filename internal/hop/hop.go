@@ -187,6 +187,9 @@ func (c *Client) exchange(ctx context.Context, cn *conn, req *Request) (*Respons
 		if errors.Is(rerr, ErrHeadTooLarge) {
 			return nil, rerr
 		}
+		if serr := unread(sent); serr != nil {
+			return nil, serr
+		}
 		return nil, fmt.Errorf("%w: %w", ErrBroken, errors.Join(err, rerr))
 	}
 	res := &Response{Response: head, conn: cn}
@@ -196,6 +199,18 @@ func (c *Client) exchange(ctx context.Context, cn *conn, req *Request) (*Respons
 	}
 	res.Body = &body{ReadCloser: head.Body, client: c, conn: cn, sent: sent, stop: stop, broken: err != nil || head.Close}
 	return res, nil
+}
+
+// unread returns why the rest of a request's body could not be read, where that is why sending it has ended.
+func unread(sent <-chan error) error {
+	select {
+	case err := <-sent: // never, where there is no body
+		if errors.As(err, new(*sourceError)) {
+			return err
+		}
+	default:
+	}
+	return nil
 }
 
 // readHead reads a response head, passing over 1xx responses other than 101.
@@ -257,7 +272,13 @@ func send(cn *conn, req *Request) (<-chan error, error) {
 		return nil, err
 	}
 	done := make(chan error, 1)
-	go func() { done <- sendBody(w, req) }()
+	go func() {
+		err := sendBody(w, req)
+		done <- err
+		if errors.As(err, new(*sourceError)) {
+			cn.Close() // the other end would wait for the rest, and the caller for an answer
+		}
+	}()
 	return done, nil
 }
 
@@ -278,7 +299,7 @@ func sendBody(w *bufio.Writer, req *Request) error {
 	if req.Length >= 0 {
 		n, err := copyFlush(w, io.LimitReader(req.Body, req.Length))
 		if err == nil && n < req.Length {
-			err = io.ErrUnexpectedEOF
+			err = &sourceError{io.ErrUnexpectedEOF}
 		}
 		return err
 	}
@@ -310,6 +331,12 @@ func (c chunks) Write(p []byte) (int, error) {
 
 var buffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
 
+// sourceError is why no more of a body could be read.
+type sourceError struct{ err error }
+
+func (e *sourceError) Error() string { return "read body: " + e.err.Error() }
+func (e *sourceError) Unwrap() error { return e.err }
+
 // copyFlush copies and flushes after each read, so that a stream's bytes are never kept back.
 func copyFlush(w flusher, r io.Reader) (n int64, err error) {
 	bp := buffers.Get().(*[]byte)
@@ -329,7 +356,7 @@ func copyFlush(w flusher, r io.Reader) (n int64, err error) {
 			return n, nil
 		}
 		if rerr != nil {
-			return n, rerr
+			return n, &sourceError{rerr}
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"atoll.dev/atoll/internal/hop"
@@ -135,6 +136,26 @@ func TestDoFails(t *testing.T) {
 	time.AfterFunc(10*time.Millisecond, func() { cancel(why) })
 	if _, err := silent.Do(ctx, &hop.Request{Method: "GET", Target: "/", Host: "h"}); !errors.Is(err, why) {
 		t.Errorf("a cancelled request: %v", err)
+	}
+}
+
+// A body that breaks off must end the exchange: the peer waits for its rest, and would never answer.
+func TestBrokenBodyEndsTheExchange(t *testing.T) {
+	why := errors.New("why")
+	for _, length := range []int64{-1, 10} {
+		closed := make(chan error, 1)
+		client := peer(t, func(_ net.Conn, br *bufio.Reader) {
+			_, err := io.Copy(io.Discard, br)
+			closed <- err
+		})
+		body := io.MultiReader(strings.NewReader("five!"), iotest.ErrReader(why))
+		_, err := client.Do(t.Context(), &hop.Request{Method: "POST", Target: "/", Host: "h", Body: body, Length: length})
+		if !errors.Is(err, why) || errors.Is(err, hop.ErrBroken) {
+			t.Errorf("length %d: %v", length, err)
+		}
+		if err := <-closed; err != nil {
+			t.Errorf("length %d: the peer: %v", length, err)
+		}
 	}
 }
 
