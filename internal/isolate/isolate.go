@@ -250,7 +250,7 @@ func (f *Factory) spawn(memory int) (_ *spare, err error) {
 		Stderr: childOut,
 		Files:  []*os.File{inFile},
 		Binds:  []sandbox.Bind{bind},
-		Limits: sandbox.Limits{Data: dataLimit(memory)},
+		Limits: sandbox.Limits{Data: dataLimit(memory), Files: processFiles},
 	})
 	if err != nil {
 		return nil, err
@@ -264,7 +264,7 @@ func (f *Factory) spawn(memory int) (_ *spare, err error) {
 		close(s.drained)
 		return nil
 	})
-	f.group.Go(func() error { f.out.Serve(&outListener{s.out, s}); return nil })
+	f.group.Go(func() error { f.out.Serve(newOutListener(s)); return nil })
 	f.group.Go(func() error {
 		<-s.proc.Done()
 		select {

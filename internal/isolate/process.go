@@ -150,23 +150,56 @@ func From(ctx context.Context) *Process {
 	return s.owner.Load()
 }
 
-// outListener marks the connections of one process.
+// processFiles bounds what a process may have open: a dispatch Worker holds two connections for each request that passes
+// through it, of all tenants together.
+const processFiles = 32 << 10
+
+// maxOut is how many connections to the node a process of a user Worker may have at once; more wait. Without it the requests
+// that a few Workers never end would take all the descriptors that the node has.
+const maxOut = 1024
+
+// outListener marks the connections of one process, and bounds them.
 type outListener struct {
 	net.Listener
 	spare *spare
+	slots chan struct{}
 }
+
+func newOutListener(s *spare) *outListener { return &outListener{s.out, s, make(chan struct{}, maxOut)} }
 
 func (l *outListener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if err != nil {
 		return nil, http.ErrServerClosed
 	}
-	return &outConn{c.(*net.UnixConn), l.spare}, nil
+	conn := &outConn{UnixConn: c.(*net.UnixConn), spare: l.spare}
+	if p := l.spare.owner.Load(); p != nil && p.Spec.Ref.Namespace == "" {
+		return conn, nil
+	}
+	select {
+	case l.slots <- struct{}{}:
+		conn.slots = l.slots
+		return conn, nil
+	case <-l.spare.proc.Done():
+		c.Close()
+		return nil, http.ErrServerClosed
+	}
 }
 
 type outConn struct {
 	*net.UnixConn
 	spare *spare
+	slots chan struct{} // nil: it takes none
+	once  sync.Once
+}
+
+func (c *outConn) Close() error {
+	c.once.Do(func() {
+		if c.slots != nil {
+			<-c.slots
+		}
+	})
+	return c.UnixConn.Close()
 }
 
 // ring keeps the last bytes written to it.
