@@ -54,7 +54,7 @@ func TestHostile(t *testing.T) {
 		name  string
 		cases []attack
 	}{
-		{"cpu", cpuAttacks()}, {"memory", memoryAttacks()}, {"flood", floodAttacks()}, {"forgery", forgeryAttacks()},
+		{"cpu", cpuAttacks()}, {"memory", memoryAttacks()}, {"flood", floodAttacks(s.namespace(t, "flood"))}, {"forgery", forgeryAttacks()},
 		{"reach", reachAttacks(t, s)}, {"pollution", pollutionAttacks()}, {"process", processAttacks()},
 	} {
 		t.Run(group.name, func(t *testing.T) {

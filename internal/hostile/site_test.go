@@ -55,7 +55,6 @@ func newSite(t *testing.T) *site {
 		t.Fatal(err)
 	}
 	s := &site{data: data, log: &logs{}, client: &http.Client{
-		Timeout:       20 * time.Second,
 		Transport:     &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 64},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
@@ -307,6 +306,9 @@ func (s *site) get(t *testing.T, host, path, limits string) string {
 const maxBody = 1 << 20
 
 func (s *site) do(req *http.Request) string {
+	ctx, cancel := context.WithTimeout(req.Context(), 20*time.Second)
+	defer cancel()
+	req = req.WithContext(ctx)
 	res, err := s.client.Do(req)
 	if err != nil {
 		return "no answer: " + err.Error()
