@@ -272,6 +272,9 @@ func loadModules(spec Spec) ([]workerd.Module, error) {
 		if !ok || v.MainModule == "" && m.Name != v.BodyPart && kind != workerd.WasmModule {
 			continue // a source map, or the part of a text or data binding
 		}
+		if err := atoll.CheckModuleName(m.Name); err != nil {
+			return nil, err // uploads are refused for it; here it would take the place of a module of ours or the engine's
+		}
 		data, err := spec.Load(m.Hash)
 		if err != nil {
 			return nil, fmt.Errorf("load module %s: %w", m.Name, err)

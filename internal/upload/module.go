@@ -7,8 +7,6 @@ import (
 	"path"
 	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/fault"
@@ -36,13 +34,14 @@ func assemble(f *form, md *Metadata, lim Limits) (*Upload, error) {
 	}
 	seen := map[string]bool{}
 	for i, p := range f.parts {
-		if err := checkName(names[i]); err != nil {
+		if err := atoll.CheckModuleName(names[i]); err != nil {
 			return nil, err
 		}
-		if seen[names[i]] {
+		clean := atoll.CleanModuleName(names[i])
+		if seen[clean] {
 			return nil, fault.Newf(fault.Invalid, 10021, "the module %q was uploaded twice", names[i])
 		}
-		seen[names[i]] = true
+		seen[clean] = true
 		file := File{Name: names[i], ContentType: p.contentType, Data: p.data}
 		var err error
 		if file.Type, err = moduleType(file, *md, blobs[names[i]]); err != nil {
@@ -117,14 +116,6 @@ func BlobType(bindingType string) atoll.ModuleType {
 		return atoll.Wasm
 	}
 	return ""
-}
-
-// checkName refuses names that no module can be imported by and no listing can show.
-func checkName(name string) error {
-	if name == "" || len(name) > 1024 || !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) {
-		return fault.Newf(fault.Invalid, 10021, "the module name %q is not valid: names are 1 to 1024 bytes of UTF-8 without control characters", name)
-	}
-	return nil
 }
 
 // byType are the content types of modules

@@ -1,0 +1,39 @@
+package isolate
+
+import (
+	"strings"
+	"testing"
+
+	"atoll.dev/atoll/internal/atoll"
+	"atoll.dev/atoll/internal/fault"
+)
+
+// What stands beside a Worker's modules, or is imported by ours, no upload may bring.
+func TestOurModulesAreOurs(t *testing.T) {
+	names := []string{wrapperModule, preludeModule, errorsModule, serviceWorkerModule, serviceWorkerMain, serviceWorkerGlobals}
+	for _, source := range []string{preludeSource, wrapperSource, string(serviceWorkerSource), string(errorsSource)} {
+		for line := range strings.Lines(source) {
+			if _, from, ok := strings.Cut(line, ` from "`); ok {
+				names = append(names, strings.Split(from, `"`)[0])
+			}
+		}
+	}
+	imported := 0
+	for _, name := range names {
+		if strings.HasPrefix(name, "@") { // a place for one of the names above
+			continue
+		}
+		imported++
+		if atoll.CheckModuleName(name) == nil {
+			t.Errorf("a Worker may bring a module %s", name)
+		}
+		v := &atoll.Version{MainModule: "w.js", Modules: []atoll.Module{{Name: "w.js", Type: atoll.ESModule}, {Name: "x/../" + name, Type: atoll.ESModule}}}
+		_, err := loadModules(Spec{Version: v, Load: func(string) ([]byte, error) { return nil, nil }})
+		if fault.KindOf(err) != fault.Invalid {
+			t.Errorf("a version with a module %s: %v", name, err)
+		}
+	}
+	if imported < 8 {
+		t.Errorf("only %d names were found", imported)
+	}
+}
