@@ -6,21 +6,18 @@ import sockets from "cloudflare-internal:sockets";
 const { apply } = Reflect;
 const { defineProperty } = Object;
 const { then } = Promise.prototype;
+const { exec } = RegExp.prototype;
 const { replaceAll, slice, startsWith } = String.prototype;
-const { Error, TypeError, URL } = globalThis;
-const hostname = Object.getOwnPropertyDescriptor(URL.prototype, "hostname").get;
-const port = Object.getOwnPropertyDescriptor(URL.prototype, "port").get;
+const { Error } = globalThis;
 const native = sockets.connect;
+// As the engine does, by the rules of a URL with an unknown scheme, which leave a host as it is.
+const pattern = /^(\[[0-9a-fA-F:.]+\]|[^:/?#[\]@]+):([0-9]+)$/;
 
 // split returns the host and the port of an address, or undefined where the engine is to say what is wrong with it.
 function split(address) {
-  if (typeof address === "object" && address !== null) return { host: `${address.hostname}`, port: `${address.port}` };
-  try {
-    const url = new URL(`fake://${address}`);
-    return { host: apply(hostname, url, []), port: apply(port, url, []) };
-  } catch {
-    return undefined;
-  }
+  const parts = typeof address === "object" && address !== null ? `${address.hostname}:${address.port}` : `${address}`;
+  const match = apply(exec, pattern, [parts]);
+  return match === null ? undefined : { host: match[1], port: match[2] };
 }
 
 function refuseStartTls() {
@@ -35,7 +32,7 @@ export function install(tag) {
   installed = true;
   sockets.connect = function connect(address, options) {
     const to = split(address);
-    if (to === undefined || to.host === "" || to.port === "") return apply(native, sockets, [address, options]);
+    if (to === undefined) return apply(native, sockets, [address, options]);
     const transport = options?.secureTransport ?? "off";
     let host = to.host;
     const six = apply(startsWith, host, ["["]);
