@@ -5,7 +5,6 @@ import (
 	"sync"
 
 	"atoll.dev/atoll/internal/atoll"
-	"atoll.dev/atoll/internal/store"
 )
 
 // Session is what a client learns when it begins an upload.
@@ -37,7 +36,7 @@ func (s *session) complete() bool {
 }
 
 // agrees notes content that is there, and reports whether the session did not count on any that is not.
-func (s *session) agrees(held map[string]store.AssetClaim) bool {
+func (s *session) agrees(held map[string]atoll.AssetClaim) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for claim := range held {
@@ -60,7 +59,7 @@ func (s *session) rest() (out []wanted) {
 }
 
 // have notes content that has come.
-func (s *session) have(list []store.AssetClaim) {
+func (s *session) have(list []atoll.AssetClaim) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range list {

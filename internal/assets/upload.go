@@ -15,7 +15,6 @@ import (
 
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/fault"
-	"atoll.dev/atoll/internal/store"
 )
 
 // Put is one request to workers/assets/upload.
@@ -110,7 +109,7 @@ type receiver struct {
 	ctx     context.Context // of the group
 
 	mu          sync.Mutex
-	own, shared []store.AssetClaim // what is stored
+	own, shared []atoll.AssetClaim // what is stored
 }
 
 func (r *receiver) parts(form *multipart.Reader) error {
@@ -150,7 +149,7 @@ func (r *receiver) part(part *multipart.Part, w *wanted) error {
 		if err != nil {
 			return err
 		}
-		c := store.AssetClaim{Claim: w.claim, Blob: hash, Size: w.size, Type: mimeType}
+		c := atoll.AssetClaim{Claim: w.claim, Blob: hash, Size: w.size, Type: mimeType}
 		everyones := recomputes(w.claim, hash, content, w.paths)
 		r.mu.Lock()
 		defer r.mu.Unlock()

@@ -13,17 +13,24 @@ import (
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/durable"
 	"atoll.dev/atoll/internal/fault"
-	"atoll.dev/atoll/internal/store"
 )
 
 // Grace is how long content that nothing refers to has to be kept after it was last put: an upload session may use it for
 // an hour, and then a deploy for another.
 const Grace = 2*tokenLife + 10*time.Minute
 
+// Store keeps what clients call content, and knows the dispatch namespaces.
+type Store interface {
+	// AssetClaims looks claims up, in those of the script and in those of its whole namespace.
+	AssetClaims(ctx context.Context, ref atoll.ScriptRef, claims []string) (own, shared map[string]atoll.AssetClaim, err error)
+	PutAssetClaims(ctx context.Context, ref atoll.ScriptRef, own, shared []atoll.AssetClaim) error
+	Namespace(ctx context.Context, account atoll.AccountID, name atoll.NamespaceName) (atoll.Namespace, error)
+}
+
 // Uploads is the upload protocol: https://developers.cloudflare.com/workers/static-assets/direct-upload/
 type Uploads struct {
 	lg     *slog.Logger
-	store  *store.DB
+	store  Store
 	blobs  *durable.Blobs
 	key    []byte // signs tokens
 	now    func() time.Time
@@ -43,7 +50,7 @@ const (
 
 // NewUploads returns Uploads whose tokens are signed with key, which must stay the same from start to start. A nil now is
 // time.Now.
-func NewUploads(lg *slog.Logger, db *store.DB, blobs *durable.Blobs, key []byte, now func() time.Time) *Uploads {
+func NewUploads(lg *slog.Logger, db Store, blobs *durable.Blobs, key []byte, now func() time.Time) *Uploads {
 	if lg == nil {
 		lg = slog.New(slog.DiscardHandler)
 	}
@@ -153,7 +160,7 @@ func (u *Uploads) checkNamespace(ctx context.Context, c *claims) error {
 
 // held returns what of the wanted content is stored and may be used by the script: its own claims, then those of the
 // namespace. What it returns counts as put now, so that it stays for the time of the session.
-func (u *Uploads) held(ctx context.Context, ref atoll.ScriptRef, all []wanted) (map[string]store.AssetClaim, error) {
+func (u *Uploads) held(ctx context.Context, ref atoll.ScriptRef, all []wanted) (map[string]atoll.AssetClaim, error) {
 	names := make([]string, len(all))
 	for i, w := range all {
 		names[i] = w.claim
@@ -163,12 +170,12 @@ func (u *Uploads) held(ctx context.Context, ref atoll.ScriptRef, all []wanted) (
 		return nil, err
 	}
 	var mu sync.Mutex
-	out := make(map[string]store.AssetClaim, len(all))
+	out := make(map[string]atoll.AssetClaim, len(all))
 	var group errgroup.Group
 	group.SetLimit(8)
 	for _, w := range all {
 		group.Go(func() error {
-			for _, set := range []map[string]store.AssetClaim{own, shared} {
+			for _, set := range []map[string]atoll.AssetClaim{own, shared} {
 				c, ok := set[w.claim]
 				if !ok || c.Size != w.size {
 					continue

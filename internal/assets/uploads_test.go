@@ -33,6 +33,7 @@ func user(name string) atoll.ScriptRef {
 type desk struct {
 	*Uploads
 	t    testing.TB
+	db   *store.DB
 	time time.Time
 }
 
@@ -48,7 +49,7 @@ func newDesk(t testing.TB) *desk {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &desk{t: t, time: time.Unix(1_800_000_000, 0)}
+	d := &desk{t: t, db: db, time: time.Unix(1_800_000_000, 0)}
 	d.Uploads = NewUploads(nil, db, blobs, []byte("the key"), func() time.Time { return d.time })
 	if err := db.EnsureAccount(t.Context(), account, "Acme"); err != nil {
 		t.Fatal(err)
@@ -59,7 +60,7 @@ func newDesk(t testing.TB) *desk {
 
 func (d *desk) namespace(name atoll.NamespaceName) {
 	d.t.Helper()
-	if _, err := d.store.CreateNamespace(d.t.Context(), account, name, false, atoll.NamespaceSettings{}); err != nil {
+	if _, err := d.db.CreateNamespace(d.t.Context(), account, name, false, atoll.NamespaceSettings{}); err != nil {
 		d.t.Fatal(err)
 	}
 }
@@ -272,10 +273,10 @@ func TestUpload_planting(t *testing.T) {
 		t.Errorf("the attacker has %q", content(t, d, got["/x.js"]))
 	}
 	// A script of the attacker's former name does not have his claims.
-	if _, err := d.store.PutVersion(t.Context(), user("attacker"), &atoll.Version{MainModule: "m"}, store.ScriptChange{Deploy: true}); err != nil {
+	if _, err := d.db.PutVersion(t.Context(), user("attacker"), &atoll.Version{MainModule: "m"}, store.ScriptChange{Deploy: true}); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.store.DeleteScript(t.Context(), user("attacker")); err != nil {
+	if err := d.db.DeleteScript(t.Context(), user("attacker")); err != nil {
 		t.Fatal(err)
 	}
 	clear(d.sessions)
@@ -355,13 +356,13 @@ func TestUpload_restart(t *testing.T) {
 	if token, err := d.put(session.Token, part{sha("a"), "", "a"}); token != "" || err != nil {
 		t.Fatalf("%q, %v", token, err)
 	}
-	d.Uploads = NewUploads(nil, d.store, d.blobs, []byte("the key"), d.now)
+	d.Uploads = NewUploads(nil, d.db, d.blobs, []byte("the key"), d.now)
 	token, err := d.put(session.Token, part{sha("b"), "", "b"})
 	if err != nil || token == "" {
 		t.Fatalf("%q, %v", token, err)
 	}
 	d.redeem(user("u"), token)
-	d.Uploads = NewUploads(nil, d.store, d.blobs, []byte("another key"), d.now)
+	d.Uploads = NewUploads(nil, d.db, d.blobs, []byte("another key"), d.now)
 	_, err = d.Redeem(t.Context(), user("u"), token)
 	refused(t, err, fault.Invalid, "not valid")
 }
@@ -448,7 +449,7 @@ func TestTokens(t *testing.T) {
 
 	// A namespace made anew is another.
 	session = d.open(user("u"), site{"/a.txt": "a", "/n.txt": "n"}.manifest(byContent))
-	if err := d.store.DeleteNamespace(ctx, account, "production"); err != nil {
+	if err := d.db.DeleteNamespace(ctx, account, "production"); err != nil {
 		t.Fatal(err)
 	}
 	_, err = d.put(session.Token, part{sha("n"), "", "n"})
@@ -463,7 +464,7 @@ func TestCollection(t *testing.T) {
 	d := newDesk(t)
 	got, _ := d.deploy(user("u"), site{"/a.txt": "a", "/b.txt": "b"}, byContent)
 	collect := func(since time.Time) int {
-		n, err := d.store.CollectBlobs(t.Context(), d.blobs.Unused(since), since, func(h string) (bool, error) { return d.blobs.DeleteUnused(h, since) })
+		n, err := d.db.CollectBlobs(t.Context(), d.blobs.Unused(since), since, func(h string) (bool, error) { return d.blobs.DeleteUnused(h, since) })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -477,7 +478,7 @@ func TestCollection(t *testing.T) {
 		t.Fatal(err)
 	}
 	v := &atoll.Version{MainModule: "m", Assets: &atoll.Assets{Manifest: d.listOf(got)}}
-	if _, err := d.store.PutVersion(t.Context(), user("u"), v, store.ScriptChange{Deploy: true, AssetFiles: list}); err != nil {
+	if _, err := d.db.PutVersion(t.Context(), user("u"), v, store.ScriptChange{Deploy: true, AssetFiles: list}); err != nil {
 		t.Fatal(err)
 	}
 	later := time.Now().Add(time.Hour)
@@ -487,7 +488,7 @@ func TestCollection(t *testing.T) {
 	if _, n := d.deploy(user("u"), site{"/a.txt": "a", "/b.txt": "b"}, byContent); n != 0 {
 		t.Errorf("%d files are missing", n)
 	}
-	if err := d.store.DeleteScript(t.Context(), user("u")); err != nil {
+	if err := d.db.DeleteScript(t.Context(), user("u")); err != nil {
 		t.Fatal(err)
 	}
 	if n := collect(later.Add(time.Hour)); n != 4 {

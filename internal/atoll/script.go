@@ -91,6 +91,14 @@ type AssetsConfig struct {
 	Redirects        string   `json:"_redirects,omitempty"`
 }
 
+// AssetClaim is what a client calls content that it has uploaded for a script's assets, and what it is.
+type AssetClaim struct {
+	Claim string // the client's own hash
+	Blob  string // the SHA-256 of the content, hex
+	Size  int64
+	Type  string // its content type, as uploaded; empty: without one
+}
+
 // Limits are what a script's own configuration bounds; zero means not set.
 type Limits struct {
 	CPUMs       int64 `json:"cpu_ms,omitempty"`

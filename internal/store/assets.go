@@ -9,17 +9,9 @@ import (
 	"atoll.dev/atoll/internal/atoll"
 )
 
-// AssetClaim is what a client calls content, and what it is.
-type AssetClaim struct {
-	Claim string // the client's own hash
-	Blob  string // the SHA-256 of the content
-	Size  int64
-	Type  string // as it was uploaded; empty: without one
-}
-
 // AssetClaims looks up what clients called content of a script, and of its whole namespace. The script need not exist.
-func (db *DB) AssetClaims(ctx context.Context, ref atoll.ScriptRef, claims []string) (own, shared map[string]AssetClaim, err error) {
-	own, shared = map[string]AssetClaim{}, map[string]AssetClaim{}
+func (db *DB) AssetClaims(ctx context.Context, ref atoll.ScriptRef, claims []string) (own, shared map[string]atoll.AssetClaim, err error) {
+	own, shared = map[string]atoll.AssetClaim{}, map[string]atoll.AssetClaim{}
 	key, err := namespaceKey(ctx, db.reads, ref.Account, ref.Namespace)
 	if err != nil {
 		return nil, nil, fmt.Errorf("find asset claims of %s: %w", ref, err)
@@ -44,7 +36,7 @@ func (db *DB) AssetClaims(ctx context.Context, ref atoll.ScriptRef, claims []str
 const claimQuery = "SELECT script, blob, size, type FROM asset_claims WHERE namespace = ? AND script IN (?, '') AND claim = ?"
 
 type claimRow struct {
-	AssetClaim
+	atoll.AssetClaim
 	script string
 }
 
@@ -57,7 +49,7 @@ func scanClaim(row scanner) (r claimRow, err error) {
 
 // PutAssetClaims remembers what a client calls content that is stored, for its script and, those of shared, for the whole
 // namespace. What was called so before is not any more.
-func (db *DB) PutAssetClaims(ctx context.Context, ref atoll.ScriptRef, own, shared []AssetClaim) error {
+func (db *DB) PutAssetClaims(ctx context.Context, ref atoll.ScriptRef, own, shared []atoll.AssetClaim) error {
 	err := db.write(ctx, func(ctx context.Context, tx session) error {
 		key, err := namespaceKey(ctx, tx, ref.Account, ref.Namespace)
 		if err != nil {
@@ -65,7 +57,7 @@ func (db *DB) PutAssetClaims(ctx context.Context, ref atoll.ScriptRef, own, shar
 		}
 		for _, set := range []struct {
 			script atoll.ScriptName
-			claims []AssetClaim
+			claims []atoll.AssetClaim
 		}{{ref.Name, own}, {"", shared}} {
 			for _, c := range set.claims {
 				blob, err := hex.DecodeString(c.Blob)

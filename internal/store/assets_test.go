@@ -88,16 +88,16 @@ func TestAssetFilesOfOldVersions(t *testing.T) {
 func TestAssetClaims(t *testing.T) {
 	db := filled(t)
 	ctx := t.Context()
-	mine := AssetClaim{"c1", fileHash("1"), 7, "text/css"}
-	ours := AssetClaim{"c2", fileHash("2"), 8, ""}
-	ok(t, db.PutAssetClaims(ctx, user("u"), []AssetClaim{mine}, []AssetClaim{ours}))
+	mine := atoll.AssetClaim{Claim: "c1", Blob: fileHash("1"), Size: 7, Type: "text/css"}
+	ours := atoll.AssetClaim{Claim: "c2", Blob: fileHash("2"), Size: 8}
+	ok(t, db.PutAssetClaims(ctx, user("u"), []atoll.AssetClaim{mine}, []atoll.AssetClaim{ours}))
 	for _, c := range []struct {
 		ref         atoll.ScriptRef
-		own, shared map[string]AssetClaim
+		own, shared map[string]atoll.AssetClaim
 	}{
-		{user("u"), map[string]AssetClaim{"c1": mine}, map[string]AssetClaim{"c2": ours}},
-		{user("other"), map[string]AssetClaim{}, map[string]AssetClaim{"c2": ours}},
-		{platform("u"), map[string]AssetClaim{}, map[string]AssetClaim{}},
+		{user("u"), map[string]atoll.AssetClaim{"c1": mine}, map[string]atoll.AssetClaim{"c2": ours}},
+		{user("other"), map[string]atoll.AssetClaim{}, map[string]atoll.AssetClaim{"c2": ours}},
+		{platform("u"), map[string]atoll.AssetClaim{}, map[string]atoll.AssetClaim{}},
 	} {
 		own, shared, err := db.AssetClaims(ctx, c.ref, []string{"c1", "c2", "c3"})
 		ok(t, err)
@@ -105,7 +105,7 @@ func TestAssetClaims(t *testing.T) {
 		equal(t, shared, c.shared)
 	}
 	mine.Blob = fileHash("3")
-	ok(t, db.PutAssetClaims(ctx, user("u"), []AssetClaim{mine}, nil))
+	ok(t, db.PutAssetClaims(ctx, user("u"), []atoll.AssetClaim{mine}, nil))
 	own, _, err := db.AssetClaims(ctx, user("u"), []string{"c1"})
 	ok(t, err)
 	equal(t, own["c1"], mine)
@@ -123,7 +123,7 @@ func TestAssetClaims(t *testing.T) {
 
 	_, _, err = db.AssetClaims(ctx, atoll.ScriptRef{Account: acct, Namespace: "nope", Name: "x"}, nil)
 	refused(t, err, fault.NotFound, 100119)
-	if err := db.PutAssetClaims(ctx, user("u"), []AssetClaim{{"c", "no hash", 1, ""}}, nil); err == nil {
+	if err := db.PutAssetClaims(ctx, user("u"), []atoll.AssetClaim{{Claim: "c", Blob: "no hash"}}, nil); err == nil {
 		t.Error("took a hash that is none")
 	}
 }

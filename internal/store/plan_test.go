@@ -189,7 +189,7 @@ func callEverything(t *testing.T, db *DB) {
 	must(db.CollectBlobs(ctx, blobs(v.Modules[0].Hash), time.Now(), func(string) (bool, error) { return true, nil }))
 	putSite(t, db, user("u"), true, "a", "b")
 	putSite(t, db, user("u"), true, "b", "c")
-	ok(t, db.PutAssetClaims(ctx, user("u"), []AssetClaim{{Claim: "c", Blob: fileHash("c")}}, nil))
+	ok(t, db.PutAssetClaims(ctx, user("u"), []atoll.AssetClaim{{Claim: "c", Blob: fileHash("c")}}, nil))
 	_, _, err = db.AssetClaims(ctx, user("u"), []string{"c"})
 	ok(t, err)
 	ok(t, db.DeleteScript(ctx, user("u")))
