@@ -156,6 +156,10 @@ func (d *document) date(name string) string {
 	if _, err := time.Parse(time.DateOnly, s); err != nil {
 		d.wrong(name, "a date like 2026-11-23")
 	}
+	// In UTC, as the engine and wrangler have it: what holds from a day on is not known before that day.
+	if today := time.Now().UTC().Format(time.DateOnly); s > today && d.err == nil {
+		d.err = fault.Newf(fault.Invalid, 10021, "%s.%s cannot be in the future: %s is after today, which is %s (UTC)", d.root, name, s, today)
+	}
 	return s
 }
 
