@@ -27,8 +27,8 @@ var (
 // aPath is a line that begins a rule.
 var aPath = regexp.MustCompile(`^(\S+://|/)`)
 
-// theServers are the headers that say how the answer travels, which is not the site's business.
-var theServers = map[string]bool{"Connection": true, "Content-Length": true, "Date": true, "Keep-Alive": true, "Proxy-Connection": true,
+// theServers are the headers that say how the answer travels and who sends it, which is not the site's business.
+var theServers = map[string]bool{"Cf-Ray": true, "Server": true, "Connection": true, "Content-Length": true, "Date": true, "Keep-Alive": true, "Proxy-Connection": true,
 	"Te": true, "Trailer": true, "Transfer-Encoding": true, "Upgrade": true}
 
 // headerParser is a _headers file being read.
@@ -105,6 +105,8 @@ func (p *headerParser) header(n int, line string) {
 	switch {
 	case !found && p.rule == nil:
 		p.warn(n, "a path that begins with a slash is expected here")
+	case !found && isUnset && theServers[http.CanonicalHeaderKey(trim(unset))]:
+		p.warn(n, "the header %s is the server's to set", trim(unset))
 	case !found && isUnset:
 		p.rule.unset = append(p.rule.unset, http.CanonicalHeaderKey(trim(unset)))
 	case !found:

@@ -21,6 +21,7 @@ import (
 	"strings"
 	"time"
 
+	"atoll.dev/atoll/internal/assets"
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/dispatch"
 	"atoll.dev/atoll/internal/egress"
@@ -35,6 +36,7 @@ type Services struct {
 	Call   func(context.Context, dispatch.Call) (*dispatch.Reply, error)
 	Egress *egress.Gate
 	KV     func(namespace string) http.Handler
+	Assets *assets.Sites
 }
 
 // Border answers the requests of isolate processes.
@@ -114,8 +116,12 @@ func (b *Border) bound(w http.ResponseWriter, r *http.Request, p *isolate.Proces
 		return fmt.Errorf("read binding: %w", err)
 	}
 	account := p.Spec.Ref.Account
-	if bound.Type == "kv_namespace" {
+	switch bound.Type {
+	case "kv_namespace":
 		b.KV(f.NamespaceID).ServeHTTP(w, r)
+		return nil
+	case "assets":
+		b.assets(w, r, p)
 		return nil
 	}
 	from, err := attribute(p, takeTag(r.Header))

@@ -28,6 +28,7 @@ type Call struct {
 	OnBehalf   bool                       // it is a subrequest that goes to an outbound Worker
 	Params     map[string]json.RawMessage // what its env has beside the bindings; nil: nothing
 	Hops       int                        // how many Workers called one another before this call
+	Asked      Asked                      // what Static said of the request
 
 	event map[string]any // an event that is no request; nil: it is one
 }
@@ -45,6 +46,9 @@ type Reply struct {
 func (r *Reply) Close() {
 	if r.Response != nil {
 		r.Body.Close()
+	}
+	if r.process == nil {
+		return // it came from the script's assets
 	}
 	if r.cancel != nil {
 		r.cancel()
@@ -80,8 +84,14 @@ func (d *Dispatcher) Do(ctx context.Context, c Call) (*Reply, error) {
 	if c.Hops > maxHops {
 		return nil, fmt.Errorf("call %s: %w", c.Script, ErrTooDeep)
 	}
+	if reply, err := d.fromAssets(ctx, &c); reply != nil || err != nil {
+		return reply, err
+	}
 	for range 3 {
 		reply, err := d.try(ctx, c)
+		if err == nil && c.Asked.images {
+			return onlyImages(reply), nil
+		}
 		if !errors.Is(err, hop.ErrRefused) {
 			return reply, err
 		}

@@ -25,6 +25,7 @@ import (
 	"sync"
 	"time"
 
+	"atoll.dev/atoll/internal/assets"
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/invocation"
 	"atoll.dev/atoll/internal/isolate"
@@ -51,6 +52,7 @@ type Options struct {
 	MaxConcurrent int               // requests a script handles at once; 1,000
 	MaxWebSockets int               // of them WebSockets; 1,000
 	Limits        invocation.Limits // of an invocation whose script sets none; 30 s of CPU time and 10,000 subrequests
+	Sites         *assets.Sites     // serve scripts' static assets; nil: scripts have none
 }
 
 // Dispatcher owns the isolate processes of a node.

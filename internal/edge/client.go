@@ -112,12 +112,8 @@ func (g *guard) Write(p []byte) (int, error) {
 	default:
 		g.left -= int64(len(p))
 	}
-	// Half the time may pass before the deadline is moved: a timer a write would cost more than the write.
-	if now := time.Now(); g.until.Sub(now) < g.stall/2 {
-		g.until = now.Add(g.stall)
-		if err := g.c.SetWriteDeadline(g.until); err != nil {
-			return 0, err
-		}
+	if err := g.extend(); err != nil {
+		return 0, err
 	}
 	return g.ResponseWriter.Write(p)
 }

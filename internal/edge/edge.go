@@ -35,6 +35,7 @@ type Options struct {
 	MaxBody     int64         // bytes of the request body; 100 MB
 	MaxResponse int64         // bytes of the response body; no bound
 	Stall       time.Duration // how long a client may stay silent while its head or body is awaited or it reads nothing; 60 s
+	Static      Static        // answers from scripts' assets; nil: the Caller does
 }
 
 // Caller carries a request to a script.
@@ -131,11 +132,15 @@ func (e *Edge) resolve(r *http.Request) (atoll.ScriptRef, *problem) {
 // answered yet.
 func (e *Edge) serve(w http.ResponseWriter, r *http.Request, ray string, script atoll.ScriptRef) error {
 	guarded := newGuard(w, r, e.opts)
+	asked, done, err := e.static(guarded, r, script)
+	if done || err != nil {
+		return err
+	}
 	req := hop.FromServer(r)
 	req.Target = escapeTarget(req.Target)
 	e.identify(req.Header, r, ray)
 	reply, err := e.call(r.Context(), dispatch.Call{
-		Script: script, Request: req, Proto: "http", Cf: e.cf[r.Proto], Hops: egress.Loops(r.Header),
+		Script: script, Request: req, Proto: "http", Cf: e.cf[r.Proto], Hops: egress.Loops(r.Header), Asked: asked,
 	})
 	if err != nil {
 		return err

@@ -228,6 +228,8 @@ func bindingValue(spec Spec, b atoll.Binding, service string) (v workerd.Binding
 		return workerd.KVNamespace{Name: service}, true, nil
 	case "service":
 		return wrapped(serviceModule, service), true, nil
+	case "assets":
+		return workerd.Fetcher{Name: service}, true, nil
 	case "dispatch_namespace":
 		return wrapped(dispatchModule, service), true, nil
 	}
