@@ -1,6 +1,6 @@
 #!/bin/sh
-# Starts a node and puts the example platform of examples/platform on it: a dispatch Worker that routes by subdomain and
-# three customers' Workers. Every step is a command that you can type yourself; `make demo` runs this after `make build`.
+# Starts a node and puts the example platform of examples/platform on it: a dispatch Worker that routes by subdomain, an
+# outbound Worker that customers' subrequests go to, and three customers' Workers. Every step is a command that you can type yourself; `make demo` runs this after `make build`.
 #
 # The node keeps its state in ./atoll-demo and goes on from there the next time. ATOLL_DATA, ATOLL_EDGE and ATOLL_API
 # choose another directory and other addresses.
@@ -49,10 +49,10 @@ trap 'exit 143' TERM HUP
 
 step "1. Start a node"
 show export "ATOLL_DATA=$data"
-show $atoll serve
+show $atoll serve --api-alias api.cloudflare.com
 # A shell without job control starts what is in the background with SIGINT ignored, and atoll leaves it so: Ctrl-C reaches
 # this script alone, which then stops the node in order.
-$atoll serve >"$work/ready" 2>"$work/log" &
+$atoll serve --api-alias api.cloudflare.com >"$work/ready" 2>"$work/log" &
 node=$!
 tries=0
 until grep -q '^atoll: ready' "$work/ready"; do
@@ -82,32 +82,40 @@ run $atoll script deploy examples/platform/carol/src/index.js --name carol --nam
   --module examples/platform/carol/src/page.html --kv VISITS=carol-visits
 run $atoll script list --namespace production
 
-step "4. Deploy the dispatch Worker and route the platform's hosts to it"
+step "4. Deploy the outbound Worker, which everything goes through that customers fetch"
+run $atoll script deploy examples/platform/outbound/src/index.js --name outbound \
+  --json-var 'BLOCKED=["malicious-site.example","spam-api.example"]' --var API_HOST=api.platform.example
+
+step "5. Deploy the dispatch Worker and route the platform's hosts to it"
 run $atoll script deploy examples/platform/dispatcher/src/index.js --name dispatcher \
-  --module examples/platform/dispatcher/src/page.html --dispatch DISPATCHER=production \
+  --module examples/platform/dispatcher/src/page.html --dispatch DISPATCHER=production --outbound DISPATCHER=outbound:customer_context \
   --var ZONE=atoll.localhost --json-var 'CUSTOMERS=["alice","bob","carol"]'
 run $atoll route add 'atoll.localhost/*' dispatcher
 run $atoll route add '*.atoll.localhost/*' dispatcher
 
-step "5. Ask each of them"
+step "6. Ask each of them"
 # curl where there is one, else node, which npm has brought.
 ask() {
   if command -v curl >/dev/null 2>&1; then
-    curl -sS -o "$work/body" -w '%{http_code}' -H "Host: $1.atoll.localhost:$port" "$edge/"
+    curl -sS -o "$work/body" -w '%{http_code}' -H "Host: $1.atoll.localhost:$port" "$edge/$2"
   else
     node -e 'const [url, host, file] = process.argv.slice(1);
       require("http").get(url, { headers: { host } }, (res) => {
         res.pipe(require("fs").createWriteStream(file)).on("close", () => process.stdout.write(String(res.statusCode)));
-      });' "$edge/" "$1.atoll.localhost:$port" "$work/body"
+      });' "$edge/$2" "$1.atoll.localhost:$port" "$work/body"
   fi
 }
 for who in alice bob carol nobody; do
-  status=$(ask "$who") || fail "no answer for $who"
+  status=$(ask "$who" '') || fail "no answer for $who"
   want=200
   [ "$who" != nobody ] || want=404
   [ "$status" = "$want" ] || fail "$who answered $status instead of $want: $(head -c 300 "$work/body")"
   printf '  %-7s %s  %s\n' "$who" "$status" "$(tr -s '\n ' '  ' <"$work/body" | sed 's/.*<h1>//; s/<[^>]*>/ /g' | tr -s ' ' | cut -c1-80)"
 done
+
+status=$(ask bob 'fetch?url=https://malicious-site.example/') || fail "no answer for bob's fetch"
+grep -q '"status":403' "$work/body" || fail "bob reached a blocked host: $status $(head -c 300 "$work/body")"
+printf '  %-7s %s  fetches a blocked host: %s\n' bob "$status" "$(head -c 100 "$work/body")"
 
 step "The platform is running"
 printf '  http://atoll.localhost:%s/\n' "$port"

@@ -29,6 +29,7 @@ type deployFlags struct {
 	modules, flags, tags, keep    []string
 	vars, jsonVars                []string
 	kv, services, dispatch        []string
+	outbound                      []string
 	serviceWorker                 bool
 }
 
@@ -43,7 +44,7 @@ func deployCmd(s *scripts) *cobra.Command {
 			".txt .html .css .svg .md .sql text, all else data. Nothing is bundled: for npm packages use wrangler.",
 		Example: "  atoll script deploy hello.js --namespace production --tag customer-1\n" +
 			"  atoll script deploy src/index.js --name shop --module src/page.html --kv CARTS=shop-carts\n" +
-			"  atoll script deploy dispatcher.js --dispatch DISPATCHER=production",
+			"  atoll script deploy dispatcher.js --dispatch DISPATCHER=production --outbound DISPATCHER=guard:customer_context",
 		RunE: s.run(func(ctx context.Context, c *client.Client, args []string) error {
 			return s.deploy(ctx, c, args[0], f)
 		}),
@@ -57,6 +58,7 @@ func deployCmd(s *scripts) *cobra.Command {
 	fl.StringArrayVar(&f.kv, "kv", nil, "binding to a KV namespace: `NAME=TITLE`, or its id")
 	fl.StringArrayVar(&f.services, "service", nil, "binding to another script: `NAME=SCRIPT`")
 	fl.StringArrayVar(&f.dispatch, "dispatch", nil, "binding to a dispatch namespace: `NAME=NAMESPACE`")
+	fl.StringArrayVar(&f.outbound, "outbound", nil, "what the customers of --dispatch NAME fetch goes to that Worker: `NAME=SCRIPT[:PARAMETER,...]`")
 	fl.StringArrayVar(&f.keep, "keep", []string{"secret_text", "secret_key"}, "keep the bindings of this `TYPE` that it has")
 	fl.StringVar(&f.date, "compatibility-date", compatibilityDate, "`DATE` whose runtime behaviour it gets")
 	fl.StringArrayVar(&f.flags, "compatibility-flag", nil, "`FLAG` of the runtime, such as nodejs_compat")
@@ -259,7 +261,34 @@ func (f *deployFlags) bindings(ctx context.Context, c *client.Client) ([]any, er
 			out = append(out, b)
 		}
 	}
-	return out, nil
+	return out, f.outbounds(out)
+}
+
+// outbounds gives dispatch bindings the outbound Workers that flags ask for.
+func (f *deployFlags) outbounds(bindings []any) error {
+	for _, arg := range f.outbound {
+		name, value, _ := strings.Cut(arg, "=")
+		i := slices.IndexFunc(bindings, func(b any) bool {
+			m := b.(map[string]any)
+			return m["name"] == name && m["type"] == "dispatch_namespace"
+		})
+		if i < 0 {
+			return hint(&usageError{fmt.Errorf("--outbound %s is for no --dispatch", arg)}, "name the binding: --dispatch NAME=NAMESPACE --outbound NAME=SCRIPT")
+		}
+		script, list, _ := strings.Cut(value, ":")
+		worker, err := atoll.ParseScriptName(script)
+		if err != nil {
+			return fmt.Errorf("--outbound %s: %w", arg, err)
+		}
+		params := []map[string]string{}
+		for p := range strings.SplitSeq(list, ",") {
+			if p != "" {
+				params = append(params, map[string]string{"name": p})
+			}
+		}
+		bindings[i].(map[string]any)["outbound"] = map[string]any{"worker": map[string]any{"service": worker}, "params": params}
+	}
+	return nil
 }
 
 func jsonBinding(value string) (map[string]any, error) {

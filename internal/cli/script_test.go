@@ -111,6 +111,7 @@ func TestDeploy(t *testing.T) {
 	})
 	n.run("script", "deploy", main, "--namespace", "production", "--module", filepath.Join(dir, "shop", "src"), "--tag", "a", "--tag", "b",
 		"--var", "GREETING=hi=there", "--json-var", `LIST=[1]`, "--kv", "CARTS=carts", "--service", "S=other", "--dispatch", "D=staging",
+		"--dispatch", "E=prod", "--outbound", "E=guard:customer,plan",
 		"--compatibility-flag", "nodejs_compat", "--message", "first", "--metadata", filepath.Join(dir, "meta.json")).
 		prints(t, "Deployed production/shop as version "+v1+" (started in 9 ms)\n")
 
@@ -131,6 +132,8 @@ func TestDeploy(t *testing.T) {
 			map[string]any{"type": "kv_namespace", "name": "CARTS", "namespace_id": kv1},
 			map[string]any{"type": "service", "name": "S", "service": "other"},
 			map[string]any{"type": "dispatch_namespace", "name": "D", "namespace": "staging"},
+			map[string]any{"type": "dispatch_namespace", "name": "E", "namespace": "prod", "outbound": map[string]any{
+				"worker": map[string]any{"service": "guard"}, "params": []any{map[string]any{"name": "customer"}, map[string]any{"name": "plan"}}}},
 		},
 	}
 	if diff := cmp.Diff(want, meta); diff != "" {
@@ -161,6 +164,7 @@ func TestDeploySaysWhatIsWrong(t *testing.T) {
 		"w.js --kv CARTS=carts":        "atoll: error: --kv CARTS=carts: there is no KV namespace carts\natoll: hint: 'atoll kv namespace list' shows the KV namespaces, 'atoll kv namespace create' makes one\n",
 		"w.js --json-var X={":          "atoll: error: --json-var X={: the value is not JSON\natoll: hint: a text in JSON has quotes: --json-var 'NAME=\"text\"'; for plain text use --var\n",
 		"w.js --var GREETING":          "atoll: error: --var GREETING has no NAME=\natoll: hint: the Worker sees it as env.NAME: --var NAME=GREETING\n",
+		"w.js --outbound D=guard":      "atoll: error: --outbound D=guard is for no --dispatch\natoll: hint: name the binding: --dispatch NAME=NAMESPACE --outbound NAME=SCRIPT\n",
 		"w.js --name a.b":              "atoll: error: Worker names are 1 to 255 characters of letters, digits, '-' and '_'\natoll: hint: choose a name with --name\n",
 	} {
 		s := n.run(append([]string{"script", "deploy"}, strings.Fields(line)...)...)

@@ -15,7 +15,7 @@ import (
 // openEgress builds the way out.
 func (n *node) openEgress() (*egress.Gate, error) {
 	l := n.cfg.Limits
-	opts := egress.Options{Rules: n.store, Zone: n.cfg.Zone, Aliases: map[string]http.Handler{},
+	opts := egress.Options{Rules: n.store, Zone: n.cfg.Zone, Aliases: map[string]http.Handler{}, Observe: n.recorded,
 		MaxAnswer: l.SubRequestAnswer, MaxRequests: int(l.OpenSubRequests), MaxSockets: int(l.OpenSockets)}
 	var err error
 	if opts.Allow, err = blocks("--egress-allow", n.cfg.EgressAllow); err != nil {
@@ -37,6 +37,12 @@ func (n *node) openEgress() (*egress.Gate, error) {
 		n.lg.Warn("Workers may reach addresses that are not public: --egress-allow is set", "block", p)
 	}
 	return egress.New(n.lg, opts), nil
+}
+
+// recorded tells the log of a subrequest.
+func (n *node) recorded(r egress.Record) {
+	n.lg.Debug("subrequest", "script", r.Script.String(), "invocation", r.Invocation, "kind", r.Kind, "method", r.Method, "host", r.Host,
+		"scheme", r.Scheme, "status", r.Status, "sent", r.Sent, "received", r.Received, "took", r.Took, "err", r.Err)
 }
 
 func blocks(flag string, list []string) ([]netip.Prefix, error) {

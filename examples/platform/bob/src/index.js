@@ -1,8 +1,12 @@
 // A small JSON API: a table of routes, and a variable for its name.
 const routes = [
-  ["GET", /^\/$/, (request, env) => ({ service: env.SERVICE, routes: ["GET /time", "GET /add/:a/:b", "POST /echo"] })],
+  ["GET", /^\/$/, (request, env) => ({ service: env.SERVICE, routes: ["GET /time", "GET /add/:a/:b", "GET /fetch?url=", "POST /echo"] })],
   ["GET", /^\/time$/, () => ({ time: new Date().toISOString() })],
   ["GET", /^\/add\/(-?\d+)\/(-?\d+)$/, (request, env, a, b) => ({ sum: Number(a) + Number(b) })],
+  ["GET", /^\/fetch$/, async (request) => {
+    const response = await fetch(new URL(request.url).searchParams.get("url"));
+    return { status: response.status, body: await response.text() };
+  }],
   ["POST", /^\/echo$/, async (request) => ({ echo: await request.json() })],
 ];
 

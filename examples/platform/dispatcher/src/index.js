@@ -16,7 +16,8 @@ export default {
 async function toCustomer(customer, request, env, port) {
   try {
     // get() does no work: whether the Worker exists shows at fetch(), so the await has to be inside the try.
-    const response = await env.DISPATCHER.get(customer).fetch(request);
+    const outbound = { customer_context: { customer_name: customer } }; // what the outbound Worker is to know
+    const response = await env.DISPATCHER.get(customer, {}, { outbound }).fetch(request);
     if (response.status === 101) {
       return response; // a WebSocket: nothing to add
     }
