@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"net/http"
 
+	"atoll.dev/atoll/internal/assets"
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/auth"
 	"atoll.dev/atoll/internal/deploy"
@@ -31,6 +32,7 @@ type Deps struct {
 	Deploy *deploy.Service
 	KV     *kv.Store
 	Auth   *auth.Auth
+	Assets *assets.Uploads
 
 	Account atoll.AccountID // the node's account: whom the node's own token means where a path names no account
 	Zone    string          // the node's zone, such as "atoll.localhost"

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 
+	"atoll.dev/atoll/internal/assets"
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/auth"
 	"atoll.dev/atoll/internal/deploy"
@@ -73,8 +74,9 @@ func newNode(t testing.TB) *node {
 	}
 	n := &node{t: t, db: db, blobs: blobs}
 	n.run = &memoryRunner{}
+	uploads := assets.NewUploads(nil, db, blobs, key.Derive("test"), nil)
 	n.deps = Deps{
-		Deploy: deploy.New(nil, db, blobs, n.run, pairs, deploy.Options{}),
+		Deploy: deploy.New(nil, db, blobs, n.run, pairs, deploy.Options{Assets: uploads}), Assets: uploads,
 		Store:  db, Blobs: blobs, KV: pairs, Auth: guard, Account: theAccount, Zone: "atoll.localhost",
 		RoutesChanged:    func() { n.changed = append(n.changed, "routes") },
 		SchedulesChanged: func() { n.changed = append(n.changed, "schedules") },

@@ -25,6 +25,14 @@ type (
 		code    int
 		message string
 	}
+	// warned is a result with what was ignored to get it.
+	warned struct {
+		result   any
+		messages []wire.Message
+	}
+	// created is a result with status 201, and accepted one with 202.
+	created  struct{ result any }
+	accepted struct{ result any }
 	// raw is an answer without an envelope: a script's code, a KV value.
 	raw struct {
 		contentType string
@@ -40,6 +48,7 @@ func (a *API) render(w http.ResponseWriter, r *http.Request, result any, err err
 		return a.renderError(w, r, err)
 	}
 	answer := wire.Response[any]{Success: true, Errors: []wire.Error{}, Messages: []wire.Message{}}
+	status := http.StatusOK
 	switch v := result.(type) {
 	case raw:
 		return a.renderRaw(w, r, v)
@@ -48,10 +57,19 @@ func (a *API) render(w http.ResponseWriter, r *http.Request, result any, err err
 	case told:
 		answer.Result = v.result
 		answer.Messages = append(answer.Messages, wire.Message{Code: v.code, Message: v.message})
+	case warned:
+		answer.Result, answer.Messages = v.result, v.messages
+	case created:
+		status, answer.Result = http.StatusCreated, v.result
+	case accepted:
+		status, answer.Result = http.StatusAccepted, v.result
 	default:
 		answer.Result = v
 	}
-	return a.write(w, http.StatusOK, answer)
+	if v, ok := answer.Result.(wire.AssetsUpload); ok {
+		answer.AssetsUpload = v // for clients that look for it beside the result
+	}
+	return a.write(w, status, answer)
 }
 
 // renderError writes err's fault. What carries none, or is Internal, is logged and not shown.

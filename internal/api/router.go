@@ -65,6 +65,9 @@ func (a *API) handle(rt endpoint) http.HandlerFunc {
 
 // serve authenticates, authorizes, and runs the route's handler.
 func (a *API) serve(rt endpoint, q *request) (any, error) {
+	if rt.may == auth.Session {
+		return a.serveSession(rt, q)
+	}
 	who, err := a.Auth.Authenticate(q.Context(), q.Header)
 	if err != nil {
 		return nil, rt.may.Refusal(err)

@@ -72,6 +72,7 @@ func namespaceRoutes() []endpoint {
 func accountRoutes() []endpoint {
 	const one = accountScripts + "/{script}"
 	return []endpoint{
+		{"POST", acct + "/workers/assets/upload", auth.Session, (*API).postAssets},
 		{"GET", acct + "/workers/subdomain", auth.AccountRead, (*API).getSubdomain},
 		{"PUT", acct + "/workers/subdomain", auth.AccountWrite, (*API).putSubdomain},
 		{"DELETE", acct + "/workers/subdomain", auth.AccountWrite, (*API).deleteSubdomain},
@@ -121,7 +122,6 @@ func unservedRoutes() []endpoint {
 		{acct + "/r2/*", "R2 buckets"},
 		{acct + "/queues", "queues"},
 		{acct + "/queues/*", "queues"},
-		{acct + "/workers/assets/*", "static assets"},
 		{acct + "/workers/domains", "custom domains"},
 		{acct + "/workers/domains/*", "custom domains"},
 		{acct + "/workers/observability/*", "stored logs"},
@@ -172,7 +172,7 @@ func scriptRoutes(all string, read, write auth.Permission) []endpoint {
 		{"GET", one + "/deployments", read, (*API).listDeployments},
 		{"POST", one + "/deployments", write, (*API).postDeployment},
 		{"GET", one + "/deployments/{deployment}", read, (*API).getDeployment},
-		{"POST", one + "/assets-upload-session", write, notServed("static assets")},
+		{"POST", one + "/assets-upload-session", write, (*API).postAssetsSession},
 		{"POST", one + "/tails", write, notServed("live tails")},
 	}
 }

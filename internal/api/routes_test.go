@@ -80,6 +80,10 @@ func TestEveryRouteNeedsToken(t *testing.T) {
 			code = 1000
 		}
 		n.refused(401, code, "", rt.method, path, "")
+		if rt.may == auth.Session { // which is none of the API's tokens
+			n.refused(401, code, theToken, rt.method, path, "")
+			continue
+		}
 		if rt.may == auth.AccountWrite || rt.may == auth.NamespaceWrite {
 			n.refused(403, 9109, reader, rt.method, path, "")
 		}

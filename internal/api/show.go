@@ -28,7 +28,7 @@ func showScript(s *atoll.Script) wire.Script {
 	out.NamedHandlers = showNamed(v.NamedHandlers)
 	out.CompatibilityDate = v.CompatibilityDate
 	out.CompatibilityFlags = orEmpty(v.CompatibilityFlags)
-	out.HasAssets = v.Extra["assets"] != nil
+	out.HasAssets = v.Assets != nil
 	out.HasModules = v.MainModule != ""
 	out.Limits = showLimits(v.Limits)
 	out.Placement, out.PlacementMode = v.Placement, placementMode(v.Placement)
@@ -106,7 +106,7 @@ func (a *API) showVersion(s *atoll.Script, v *atoll.Version) wire.Version {
 	return wire.Version{
 		ID: string(v.ID), Number: v.Number, Annotations: annotations(v.Annotations), StartupTimeMs: v.StartupMs,
 		Metadata: wire.VersionMetadata{CreatedOn: wire.Time{Time: v.Created}, ModifiedOn: wire.Time{Time: v.Created},
-			Source: v.Source, AuthorID: a.author(s.Ref.Account), AuthorEmail: a.email(), HasAssets: v.Extra["assets"] != nil},
+			Source: v.Source, AuthorID: a.author(s.Ref.Account), AuthorEmail: a.email(), HasAssets: v.Assets != nil},
 		Resources: wire.VersionResources{
 			Bindings: showBindings(v),
 			Script: wire.VersionScript{Etag: v.Etag, Handlers: orEmpty(v.Handlers), NamedHandlers: showNamed(v.NamedHandlers),

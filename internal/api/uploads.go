@@ -28,7 +28,7 @@ func (a *API) putScript(q *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return showUpload(s, v), nil
+	return withWarnings(showUpload(s, v), v)
 }
 
 // postVersion uploads a version of a script that is there, and does not deploy it.
@@ -37,7 +37,7 @@ func (a *API) postVersion(q *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a.showVersion(s, v), nil
+	return withWarnings(a.showVersion(s, v), v)
 }
 
 // putContent replaces a script's code alone.

@@ -17,12 +17,14 @@ const (
 	AccountWrite                     // writing in the account
 	NamespaceRead                    // reading in the dispatch namespace
 	NamespaceWrite                   // writing in the dispatch namespace
+	// Session is for whoever has the token of an upload session, which is none of a Principal's: the handler checks it.
+	Session
 	// Probe is AccountRead for the two questions that wrangler asks about an account script before it deploys a namesake
 	// into a dispatch namespace. A namespace's token is told that there is no such script, as far as it can know.
 	Probe
 )
 
-var names = [...]string{"nobody", "verify", "member", "account:read", "account:write", "namespace:read", "namespace:write", "probe"}
+var names = [...]string{"nobody", "verify", "member", "account:read", "account:write", "namespace:read", "namespace:write", "session", "probe"}
 
 func (p Permission) String() string {
 	if p < 0 || int(p) >= len(names) {

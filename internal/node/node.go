@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"atoll.dev/atoll/internal/api"
+	"atoll.dev/atoll/internal/assets"
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/auth"
 	"atoll.dev/atoll/internal/binding"
@@ -78,6 +79,8 @@ type node struct {
 	store   *store.DB
 	blobs   *durable.Blobs
 	kv      *kv.Store
+	uploads *assets.Uploads
+	sites   *assets.Sites
 	engine  string // workerd's version
 	factory *isolate.Factory
 	gate    *egress.Gate
@@ -141,6 +144,7 @@ func (n *node) openState(ctx context.Context) error {
 	if n.blobs, err = durable.OpenBlobs(filepath.Join(dir, "blobs")); err != nil {
 		return fmt.Errorf("open blobs: %w", err)
 	}
+	n.uploads = assets.NewUploads(n.lg, n.store, n.blobs, key.Derive("tokens of asset uploads"), nil)
 	if n.kv, err = kv.Open(n.lg, dir, kv.Options{AccountBytes: n.cfg.Limits.KVStorage}); err != nil {
 		return fmt.Errorf("open kv: %w", err)
 	}
@@ -223,14 +227,20 @@ func (n *node) openRuntime() error {
 	if err != nil {
 		return err
 	}
-	n.calls = dispatch.New(n.lg, n.store, n.factory, n.blobs.Read, callLimits(n.cfg.Limits))
+	n.sites = assets.NewSites(n.lg, n.blobs, assets.Options{})
+	callOptions := callLimits(n.cfg.Limits)
+	callOptions.Sites = n.sites
+	n.calls = dispatch.New(n.lg, n.store, n.factory, n.blobs.Read, callOptions)
 	border.Services = binding.Services{
 		Call:   n.calls.Do,
 		Egress: n.gate,
 		KV:     func(id string) http.Handler { return n.kv.Handler(kv.NamespaceID(id)) },
+		Assets: n.sites,
 	}
 	n.clock = cron.New(n.lg, n.fire)
-	n.edge = edge.New(n.lg, n.calls.Do, edgeLimits(n.cfg.Limits))
+	edgeOptions := edgeLimits(n.cfg.Limits)
+	edgeOptions.Static = n.calls.Static
+	n.edge = edge.New(n.lg, n.calls.Do, edgeOptions)
 	n.engine = bin.Version
 	n.lg.Info("engine", "workerd", bin.Path, "version", bin.Version)
 	return nil
@@ -269,7 +279,8 @@ func makeRunDir() (string, error) {
 
 // openAPI builds the control plane.
 func (n *node) openAPI(ctx context.Context) error {
-	n.deploys = deploy.New(n.lg, n.store, n.blobs, runner{n.calls}, n.kv, deploy.Options{Engine: n.engine, Limits: uploadLimits(n.cfg.Limits)})
+	n.deploys = deploy.New(n.lg, n.store, n.blobs, runner{n.calls}, n.kv, deploy.Options{
+		Engine: n.engine, Limits: uploadLimits(n.cfg.Limits), Assets: n.uploads})
 	token, err := n.remember("api-token", n.cfg.APIToken, func() string { return atoll.NewID() + atoll.NewID()[:8] })
 	if err != nil {
 		return err
@@ -286,7 +297,7 @@ func (n *node) openAPI(ctx context.Context) error {
 		}
 	}
 	n.api = api.New(n.lg, api.Deps{
-		Store: n.store, Blobs: n.blobs, Deploy: n.deploys, KV: n.kv, Auth: operators,
+		Store: n.store, Blobs: n.blobs, Deploy: n.deploys, KV: n.kv, Auth: operators, Assets: n.uploads,
 		Account: n.account, Zone: n.cfg.Zone, MaxBody: apiBody(n.cfg.Limits),
 		RoutesChanged:    changed("routes", n.publishRoutes),
 		SchedulesChanged: changed("cron triggers", n.publishSchedules),
@@ -319,7 +330,7 @@ func (n *node) run(ctx context.Context) error {
 	background, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)
 	var parts errgroup.Group
-	for _, run := range []func(context.Context) error{n.factory.Run, n.calls.Run, n.kv.Run, n.clock.Run} {
+	for _, run := range []func(context.Context) error{n.factory.Run, n.calls.Run, n.kv.Run, n.clock.Run, n.collect} {
 		parts.Go(func() error {
 			err := run(background)
 			if err != nil {

@@ -14,11 +14,12 @@ import (
 // Response is the envelope of every answer that is not raw bytes. Clients look at Success and Errors[0].Code before they
 // look at the HTTP status.
 type Response[T any] struct {
-	Success    bool        `json:"success"`
-	Errors     []Error     `json:"errors"`
-	Messages   []Message   `json:"messages"`
-	Result     T           `json:"result"`
-	ResultInfo *ResultInfo `json:"result_info,omitempty"`
+	Success      bool        `json:"success"`
+	Errors       []Error     `json:"errors"`
+	Messages     []Message   `json:"messages"`
+	Result       T           `json:"result"`
+	ResultInfo   *ResultInfo `json:"result_info,omitempty"`
+	AssetsUpload             // once more, where it is the result: some clients look for it here
 }
 
 // Error is one entry of Response.Errors.
