@@ -43,6 +43,7 @@ type scenario struct {
 
 var scenarios = []scenario{
 	{"chain", "requests/s, p50, p99: bare workerd, the bare two-process chain, Atoll's chain", true, (*bench).chain},
+	{"subrequest", "the same with one subrequest, without and with an outbound Worker", true, (*bench).subrequest},
 	{"cold", "first request of a never-run script beside spawning bare workerd", true, (*bench).cold},
 	{"live", "deploy until the edge answers with it, beside spawning bare workerd", true, (*bench).live},
 	{"customers200", "200 customers: all answering, start-up times, memory", false, (*bench).customers},

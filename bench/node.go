@@ -28,6 +28,7 @@ const (
 // node is a running atoll serve.
 type node struct {
 	b       *bench
+	flags   []string // of serve, beside those of every node
 	proc    *process
 	data    string
 	edge    string // host:port
@@ -55,12 +56,12 @@ func (b *bench) buildAtoll() error {
 }
 
 // startNode starts a node with an empty data directory.
-func (b *bench) startNode() (*node, error) {
+func (b *bench) startNode(flags ...string) (*node, error) {
 	data, err := os.MkdirTemp(b.dir, "data-")
 	if err != nil {
 		return nil, fmt.Errorf("make data directory: %w", err)
 	}
-	n := &node{b: b, data: data}
+	n := &node{b: b, flags: flags, data: data}
 	return n, n.start()
 }
 
@@ -68,8 +69,8 @@ var readyLine = regexp.MustCompile(`^atoll: ready edge=http://(\S+) api=(\S+) ac
 
 // start starts the process, and returns when it serves.
 func (n *node) start() error {
-	cmd := exec.Command(n.b.atoll, "serve", "--data", n.data, "--edge", "127.0.0.1:0", "--api", "127.0.0.1:0",
-		"--workerd", n.b.workerd.Path, "--zone", zone, "--log-level", "warn")
+	cmd := exec.Command(n.b.atoll, append([]string{"serve", "--data", n.data, "--edge", "127.0.0.1:0", "--api", "127.0.0.1:0",
+		"--workerd", n.b.workerd.Path, "--zone", zone, "--log-level", "warn"}, n.flags...)...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return fmt.Errorf("pipe: %w", err)
