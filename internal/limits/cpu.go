@@ -14,6 +14,9 @@
 // An invocation younger than its limit cannot be over it, since CPU time does not pass faster than wall time, and looks
 // begin only when one has lived for a part of its limit: short invocations cost two calls and no look.
 //
+// What is over its limit stays over it: it is stopped whenever it is seen to run again, and its process is killed when that
+// goes on. So is a process that has used more than all of its invocations together may, with a margin.
+//
 // # Concurrency
 //
 // A Meter may be used concurrently. It runs one goroutine while its process is in use and for the time that waitUntil work
@@ -66,6 +69,10 @@ const (
 	linger = 30 * time.Second
 	// grace is how long a termination may take before the process is killed.
 	grace = 100 * time.Millisecond
+	// overshoot is by how much an invocation that is stopped may have passed its limit, as a rule.
+	overshoot = 20 * time.Millisecond
+	// engineShare is the CPU time of a process that is nobody's, such as the end of its loading.
+	engineShare = 250 * time.Millisecond
 	// claimable is how long a termination may be claimed by the exchange that it broke.
 	claimable = 2 * time.Second
 )
@@ -80,7 +87,8 @@ type Meter struct {
 	mu      sync.Mutex
 	live    int           // invocations whose response has not ended
 	begun   int           // invocations so far
-	start   time.Duration // the clock when the watch began
+	before  int           // of them, those that began before the watch
+	start   time.Duration // the clock when the watch began, or the process had loaded
 	lastEnd time.Time
 	running bool // the goroutine
 	closed  bool
@@ -114,6 +122,7 @@ func (m *Meter) Begin() {
 		return
 	}
 	m.start, _ = m.proc.CPUTime() // a process that is gone needs no limit
+	m.before = m.begun - 1
 	m.running = true
 	m.group.Go(m.run)
 }
@@ -187,10 +196,17 @@ func (m *Meter) run() {
 			now = 0
 		default: // it is still loading, which is nobody's time
 			s.last, s.before, now = used, 0, 0
+			m.loading(used)
+		}
+		if m.exceeds(used) {
+			m.proc.Kill()
 		}
 		if now != 0 && s.charged[now] >= m.limit {
-			m.terminate(now)
-			delete(s.charged, now)
+			if s.defies(now) {
+				m.proc.Kill()
+			} else {
+				m.terminate(now)
+			}
 		}
 		switch live, over := m.inUse(); {
 		case over:
@@ -204,6 +220,21 @@ func (m *Meter) run() {
 		}
 		timer.Reset(wait)
 	}
+}
+
+// loading says that nobody's code has run up to this time.
+func (m *Meter) loading(used time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.start = used
+}
+
+// exceeds tells whether the process has used more than all of its invocations together may, whatever the contexts were that
+// it used it in: a Worker can call itself inside its process, each time in a new context that nobody has begun.
+func (m *Meter) exceeds(used time.Duration) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return used-m.start > time.Duration(m.begun-m.before)*(2*m.limit+overshoot)+engineShare
 }
 
 // lone names the invocation that has had the process to itself, by its number; 0 where there are none or several.
@@ -262,7 +293,9 @@ type sampler struct {
 
 	lone  int           // the invocation that had the process to itself at the last look
 	spare time.Duration // what has run between looks since, in turns too short to be seen
-	seen  time.Time     // when the last look was, where that matters
+
+	stops map[Context]int // how often each of those over the limit has been seen running
+	seen  time.Time       // when the last look was, where that matters
 }
 
 // look charges what the clock has advanced since the last look, which was to be an interval ago, to who ran at its ends.
@@ -315,6 +348,19 @@ func (s *sampler) blind(used time.Duration, lone int, limit time.Duration) (over
 		limit = max(limit, blindHog)
 	}
 	return s.spare >= limit
+}
+
+// chances is how often an invocation over its limit may be found running. What is terminated is one turn on the thread, such
+// as one timer's function, and an invocation may have thousands of timers.
+const chances = 10
+
+// defies tells whether c, which is over its limit, has been stopped often enough.
+func (s *sampler) defies(c Context) bool {
+	if s.stops == nil || len(s.stops) >= maxCharged {
+		s.stops = map[Context]int{c: s.stops[c]}
+	}
+	s.stops[c]++
+	return s.stops[c] > chances
 }
 
 // maxCharged bounds the contexts that are remembered.

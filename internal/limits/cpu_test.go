@@ -16,6 +16,7 @@ type thread struct {
 	ended      []Context
 	killed     bool
 	stubborn   bool // nothing can be interrupted
+	restless   bool // a termination ends one turn, and the next ones come all the same
 	blind      bool // nobody can be told from another
 	terminated map[Context]time.Duration
 }
@@ -73,6 +74,10 @@ func (p *thread) Terminate(_ context.Context, c Context) (Outcome, error) {
 		return Overdue, nil
 	}
 	p.ended = append(p.ended, c)
+	if p.restless {
+		p.cut(time.Since(p.began))
+		return Terminated, nil
+	}
 	// From here on the clock stands still for it; what it has used stays used.
 	for i, t := range p.turns {
 		if t.who == c {
@@ -81,6 +86,17 @@ func (p *thread) Terminate(_ context.Context, c Context) (Outcome, error) {
 	}
 	p.turns = append([]turn{{c, used[c]}}, p.turns...)
 	return Terminated, nil
+}
+
+// cut ends the turn that is under way after so much wall time.
+func (p *thread) cut(wall time.Duration) {
+	for i, t := range p.turns {
+		if wall < t.d {
+			p.turns[i].d = wall
+			return
+		}
+		wall -= t.d
+	}
 }
 
 func (p *thread) Kill() { p.killed = true }
@@ -156,6 +172,69 @@ func TestOverdueIsKilled(t *testing.T) {
 	}
 }
 
+// An invocation with many timers is stopped in one of them, and goes on with the next.
+func TestWhoGoesOnIsKilled(t *testing.T) {
+	for name, c := range map[string]struct {
+		turns  []turn
+		killed bool
+	}{
+		"for-ever":         {repeat(1, 200, 50*ms, 0), true},
+		"in-short-turns":   {repeat(1, 200, 2*ms, 2*ms), true},
+		"for-a-few-timers": {repeat(1, 4, 50*ms, 0), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := &thread{began: time.Now(), turns: c.turns, restless: true}
+				m := New(p, 10*ms)
+				m.Begin()
+				m.Begin()
+				time.Sleep(time.Second)
+				m.Close()
+				if p.killed != c.killed || len(p.ended) == 0 {
+					t.Errorf("killed: %v after %d terminations; want %v", p.killed, len(p.ended), c.killed)
+				}
+			})
+		})
+	}
+}
+
+// repeat is n turns of c with pauses between.
+func repeat(c Context, n int, d, pause time.Duration) (list []turn) {
+	for range n {
+		list = append(list, turn{c, d}, turn{0, pause})
+	}
+	return list
+}
+
+// A Worker that calls itself inside its process has a new context for each slice of its work.
+func TestNewContextsAreNoNewTime(t *testing.T) {
+	for name, c := range map[string]struct {
+		invocations int
+		killed      bool
+	}{
+		"of-one":     {1, true},
+		"of-as-many": {100, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := &thread{began: time.Now()}
+				for i := range Context(100) {
+					p.turns = append(p.turns, turn{i + 1, 8 * ms})
+				}
+				m := New(p, 10*ms)
+				for range c.invocations {
+					m.Begin()
+				}
+				time.Sleep(time.Second)
+				m.Close()
+				if p.killed != c.killed || len(p.ended) > 0 {
+					t.Errorf("killed: %v, ended %v; want %v and none", p.killed, p.ended, c.killed)
+				}
+			})
+		})
+	}
+}
+
 func TestWorkAfterTheResponseIsWatched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &thread{began: time.Now(), turns: []turn{{0, 20 * time.Second}, {1, 5 * time.Second}}}
@@ -198,7 +277,7 @@ func TestBlind(t *testing.T) {
 		"alone-over":       {1, []turn{{0, 5 * ms}, {1, 50 * ms}}, true},
 		"alone-under":      {1, []turn{{1, 4 * ms}, {0, 30 * ms}, {1, 4 * ms}}, false},
 		"many-hog":         {5, []turn{{1, 3 * time.Second}}, true},
-		"many-with-pauses": {5, []turn{{1, 600 * ms}, {0, 200 * ms}, {1, 600 * ms}}, false},
+		"many-with-pauses": {50, []turn{{1, 600 * ms}, {0, 200 * ms}, {1, 600 * ms}}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
