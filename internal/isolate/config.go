@@ -56,6 +56,8 @@ const (
 var (
 	//go:embed js/prelude.js
 	preludeSource string
+	//go:embed js/console.js
+	consoleSource string
 	//go:embed js/untrusted.js
 	untrustedSource string
 	//go:embed js/wrapper.js
@@ -115,9 +117,9 @@ const (
 
 // configure makes the configuration message of one process: the wrapper before the user's modules, and every way out of the
 // process an external service behind the one socket, told apart by a header that user code cannot touch.
-func configure(spec Spec, bin workerd.Binary, outDir string) ([]byte, error) {
+func configure(spec Spec, bin workerd.Binary, outDir string, logBytes int64) ([]byte, error) {
 	v := spec.Version
-	modules, err := loadModules(spec)
+	modules, err := loadModules(spec, logBytes)
 	if err != nil {
 		return nil, err
 	}
@@ -251,10 +253,11 @@ func loadPart(spec Spec, part string) ([]byte, error) {
 }
 
 // loadModules reads the user's modules and puts ours in front.
-func loadModules(spec Spec) ([]workerd.Module, error) {
+func loadModules(spec Spec, logBytes int64) ([]workerd.Module, error) {
 	v := spec.Version
 	main := v.MainModule
 	prelude := strings.Replace(preludeSource, `"@ERRORS@"`, quote("./"+errorsModule), 1)
+	prelude += strings.Replace(consoleSource, `"@LOG_BYTES@"`, strconv.FormatInt(logBytes, 10), 1)
 	if !v.Trusted {
 		prelude += untrustedSource
 	}

@@ -19,7 +19,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -39,9 +38,10 @@ import (
 
 // Options configure a Factory.
 type Options struct {
-	Dir    string // for the sockets; emptied at New
-	Spares int    // spare processes to keep
-	Memory int    // of an isolate whose Spec sets none, in MiB; DefaultMemory
+	Dir      string // for the sockets; emptied at New
+	Spares   int    // spare processes to keep
+	Memory   int    // of an isolate whose Spec sets none, in MiB; DefaultMemory
+	LogBytes int64  // that an invocation may write to its console; DefaultLogBytes
 }
 
 // Factory starts isolate processes.
@@ -69,6 +69,7 @@ var ErrClosed = errors.New("the node is stopping")
 // New returns a Factory whose processes send what leaves them to outward. Run must be called.
 func New(lg *slog.Logger, bin workerd.Binary, box *sandbox.Sandbox, outward http.Handler, opts Options) (*Factory, error) {
 	opts.Memory = cmp.Or(opts.Memory, DefaultMemory)
+	opts.LogBytes = cmp.Or(opts.LogBytes, DefaultLogBytes)
 	if err := os.RemoveAll(opts.Dir); err != nil {
 		return nil, fmt.Errorf("clear %s: %w", opts.Dir, err)
 	}
@@ -151,12 +152,12 @@ func (f *Factory) Start(spec Spec) (*Process, error) {
 			return nil, fmt.Errorf("start process: %w", err)
 		}
 	}
-	message, err := configure(spec, f.bin, s.outGuest)
+	message, err := configure(spec, f.bin, s.outGuest, f.opts.LogBytes)
 	if err != nil {
 		s.proc.Kill()
 		return nil, err
 	}
-	p := &Process{ID: s.id, Spec: spec, Client: hop.NewClient(s.in), spare: s, tracer: f.tracer}
+	p := &Process{ID: s.id, Spec: spec, Client: hop.NewClient(s.in), spare: s, lg: f.lg, tracer: f.tracer}
 	p.mu.lastUse = time.Now()
 	s.owner.Store(p)
 	f.group.Go(func() error {
@@ -255,12 +256,16 @@ func (f *Factory) spawn(memory int) (_ *spare, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := letOverflow(childOut); err != nil {
+		s.proc.Kill()
+		return nil, err
+	}
 	f.mu.Lock()
 	closed := f.closed
 	f.live[s] = true
 	f.mu.Unlock()
 	f.group.Go(func() error {
-		io.Copy(s.output, output)
+		s.drain(output)
 		close(s.drained)
 		return nil
 	})

@@ -1,9 +1,9 @@
 package isolate
 
 import (
-	"bytes"
 	"context"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"sync"
@@ -46,6 +46,7 @@ type Process struct {
 	Invocations invocation.Registry // the events it is handling
 
 	*spare
+	lg     *slog.Logger
 	tracer func() *terminate.Engine
 	killed atomic.Bool
 	ended  atomic.Pointer[error] // why, where the node ended it
@@ -165,7 +166,9 @@ type outListener struct {
 	slots chan struct{}
 }
 
-func newOutListener(s *spare) *outListener { return &outListener{s.out, s, make(chan struct{}, maxOut)} }
+func newOutListener(s *spare) *outListener {
+	return &outListener{s.out, s, make(chan struct{}, maxOut)}
+}
 
 func (l *outListener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
@@ -200,28 +203,4 @@ func (c *outConn) Close() error {
 		}
 	})
 	return c.UnixConn.Close()
-}
-
-// ring keeps the last bytes written to it.
-type ring struct {
-	mu   sync.Mutex
-	data []byte
-}
-
-const ringSize = 16 << 10
-
-func (r *ring) Write(p []byte) (int, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.data = append(r.data, p...)
-	if over := len(r.data) - ringSize; over > 0 {
-		r.data = append(r.data[:0], r.data[over:]...)
-	}
-	return len(p), nil
-}
-
-func (r *ring) Bytes() []byte {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return bytes.Clone(r.data)
 }

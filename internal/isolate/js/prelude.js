@@ -9,8 +9,9 @@ export { unpack };
 const { apply, construct } = Reflect;
 const invocation = new AsyncLocalStorage();
 const { run: enter, getStore } = AsyncLocalStorage.prototype;
-const tag = () => apply(getStore, invocation, []);
-export const run = (tag, f) => apply(enter, invocation, [tag, f]);
+const current = () => apply(getStore, invocation, []);
+const tag = () => current()?.tag;
+export const run = (tag, f) => apply(enter, invocation, [{ __proto__: null, tag, logged: 0 }, f]);
 
 install(tag);
 
