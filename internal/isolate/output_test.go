@@ -2,7 +2,6 @@ package isolate
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -163,7 +162,7 @@ func TestLogThroughProcess(t *testing.T) {
 	}
 }
 
-// What gets around the console's bound costs the node next to nothing: it stops reading.
+// What gets around the console's bound costs the node next to nothing: it reads no faster for it.
 func TestLogBombsDoNotSlowTheNode(t *testing.T) {
 	for name, code := range map[string]string{
 		"console":   `for (;;) console.log("x".repeat(1000))`,
@@ -198,6 +197,30 @@ func TestLogBombsDoNotSlowTheNode(t *testing.T) {
 	}
 }
 
+// A process that has written more than its pipe holds goes on, and is heard again once it writes less.
+func TestLogOverflow(t *testing.T) {
+	p := start(t, 0, `export default { async fetch(request) {
+		if (request.url.endsWith("/flood")) {
+			const e = new Error("x".repeat(100000));
+			for (let i = 0; i < 200; i++) reportError(e);
+			return new Response("flooded");
+		}
+		console.log("heard again");
+		return new Response("ok"); } }`)
+	if got := get(t, p, "/flood"); got != "flooded" {
+		t.Errorf("got %q", got)
+	}
+	for range 1000 {
+		if got := get(t, p, "/"); got != "ok" {
+			t.Fatalf("got %q", got)
+		}
+		if strings.Contains(string(p.Output()), "heard again\n") {
+			return
+		}
+	}
+	t.Errorf("it is not heard any more: %q", p.Output())
+}
+
 // ownCPU is the CPU time of this process.
 func ownCPU(t *testing.T) time.Duration {
 	t.Helper()
@@ -207,5 +230,3 @@ func ownCPU(t *testing.T) time.Duration {
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
-
-var _ = fmt.Sprint

@@ -223,7 +223,7 @@ func (n *node) openRuntime() error {
 	n.closers = append(n.closers, n.gate)
 	border := binding.New(n.lg)
 	n.factory, err = isolate.New(n.lg, bin, box, border, isolate.Options{Dir: filepath.Join(run, "isolates"), Spares: 2,
-		Memory: int(n.cfg.Limits.MemoryMB)})
+		Memory: int(n.cfg.Limits.MemoryMB), LogBytes: n.cfg.Limits.LogBytes})
 	if err != nil {
 		return err
 	}
