@@ -15,8 +15,8 @@ type NodeLimits struct {
 	SubRequests        int64 // subrequests: of an invocation whose script asks for none of its own
 	MemoryMB           int64 // memory-mb: of a Worker's process, where its namespace sets none; in MiB
 	WallMs             int64 // wall-ms: how long a request may take, WebSockets aside
-	ConcurrentRequests int64 // concurrent-requests: of one script
-	WebSockets         int64 // websockets: open at once to one script
+	ConcurrentRequests int64 // concurrent-requests: of one user Worker
+	WebSockets         int64 // websockets: open at once to one user Worker
 	Processes          int64 // processes: of one script; zero: as many as the machine has cores
 
 	RequestBody  int64 // request-body: bytes that a client may send
