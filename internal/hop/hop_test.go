@@ -237,6 +237,22 @@ func TestRelay(t *testing.T) {
 	}
 }
 
+// An answer without a content type stays without one: net/http is not to guess.
+func TestRelayGuessesNoType(t *testing.T) {
+	front := proxy(t, server(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header()["Content-Type"] = nil
+		io.WriteString(w, "<html>looks like a page")
+	}))
+	res, err := http.Get(front.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if got, ok := res.Header["Content-Type"]; ok {
+		t.Errorf("Content-Type: %q", got)
+	}
+}
+
 func TestRelayStreams(t *testing.T) {
 	more := make(chan struct{})
 	front := proxy(t, server(t, func(w http.ResponseWriter, r *http.Request) {

@@ -95,6 +95,9 @@ func Relay(ctx context.Context, w http.ResponseWriter, res *Response) {
 		}
 	}
 	defer res.Body.Close()
+	if res.Header["Content-Type"] == nil {
+		h["Content-Type"] = nil // net/http would guess one, and a Worker's answer without a type has none
+	}
 	if res.ContentLength >= 0 {
 		h["Content-Length"] = res.Header["Content-Length"]
 	}
