@@ -123,7 +123,7 @@ func (b *bench) sample(t *table, s subjectServer, l load) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.name, err)
 	}
-	cpu := cpuTime(s.pids(), false) - before
+	cpu := since(before, cpuTime(s.pids(), false))
 	if res.Errors > 0 {
 		b.say("%s: %d errors, first: %s", s.name, res.Errors, res.FirstError)
 	}

@@ -70,7 +70,7 @@ func (m machine) String() string {
 type noise struct {
 	began time.Time
 	busy  time.Duration // of all processors
-	own   time.Duration
+	own   map[int]time.Duration
 }
 
 func (b *bench) listen() noise {
@@ -80,7 +80,7 @@ func (b *bench) listen() noise {
 // heard describes the noise since n.
 func (n noise) heard() string {
 	now := noise{time.Now(), busyTime(), cpuTime(tree(os.Getpid()), true)}
-	others := (now.busy - n.busy) - (now.own - n.own)
+	others := (now.busy - n.busy) - since(n.own, now.own)
 	all := now.began.Sub(n.began) * time.Duration(runtime.NumCPU())
 	return fmt.Sprintf("other programs used %.0f%% of the machine meanwhile", max(0, 100*others.Seconds()/all.Seconds()))
 }

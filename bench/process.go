@@ -136,17 +136,27 @@ func number(s string) int {
 // tick is what the kernel counts processor time in: USER_HZ, 100 on every Linux that Go runs on.
 const tick = 10 * time.Millisecond
 
-// cpuTime is the processor time of processes, with that of the children they have waited for where dead is true.
-func cpuTime(pids []int, dead bool) (sum time.Duration) {
+// cpuTime is the processor time of each process, with that of the children it has waited for where dead is true.
+func cpuTime(pids []int, dead bool) map[int]time.Duration {
+	times := map[int]time.Duration{}
 	for _, pid := range pids {
 		f := stat(fmt.Sprintf("/proc/%d/stat", pid))
 		if f == nil {
 			continue
 		}
-		sum += tick * time.Duration(number(f[11])+number(f[12]))
+		times[pid] = tick * time.Duration(number(f[11])+number(f[12]))
 		if dead {
-			sum += tick * time.Duration(number(f[13])+number(f[14]))
+			times[pid] += tick * time.Duration(number(f[13])+number(f[14]))
 		}
+	}
+	return times
+}
+
+// since is the processor time that processes have used from before to now. What one has used that ended between is lost,
+// so it is a lower bound where processes come and go.
+func since(before, now map[int]time.Duration) (sum time.Duration) {
+	for pid, t := range now {
+		sum += t - before[pid]
 	}
 	return sum
 }
