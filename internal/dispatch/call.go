@@ -167,6 +167,9 @@ func (c Call) onWire(p *isolate.Process, inv *invocation.Invocation) *hop.Reques
 
 // ending is what became of a request, begun then, whose process broke off.
 func (d *Dispatcher) ending(p *isolate.Process, began time.Time) error {
+	if p.Meter.Claim() {
+		return ErrCPU // what was stopped had begun to answer
+	}
 	select {
 	case <-p.Exited():
 	case <-time.After(2 * time.Second): // it lives, but does not speak HTTP

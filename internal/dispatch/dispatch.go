@@ -17,7 +17,6 @@ package dispatch
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
@@ -118,9 +117,6 @@ type script struct {
 	requests int // in progress
 	sockets  int // of them WebSockets
 }
-
-// ErrCrashLoop says that a Worker's process has died again and again and is not started for the moment.
-var ErrCrashLoop = errors.New("the Worker keeps crashing and is not restarted yet")
 
 // acquire returns a process of the script's active version whose invocations all have the CPU limit and the outbound Worker
 // that apply to this call, held once, and the limits.

@@ -15,6 +15,8 @@ var (
 	ErrNeverResponds = &Exception{Name: "Error", Message: "The script will never generate a response."}
 	// ErrCrashed is the end of a request whose process died.
 	ErrCrashed = &Exception{Name: "Error", Message: "The Worker's process ended before it answered."}
+	// ErrCrashLoop refuses a request to a Worker whose process has died again and again and is not started for the moment.
+	ErrCrashLoop = &Exception{Name: "Error", Message: "The Worker keeps crashing and is not restarted yet."}
 	// ErrTooDeep ends a chain of Workers that call one another.
 	ErrTooDeep = &Exception{Name: "Error", Message: "Subrequest depth limit exceeded. This request recursed through Workers too many times."}
 	// ErrCPU is the end of a request that used more CPU time than it may.

@@ -109,7 +109,8 @@ func (t *traced) Terminate(ctx context.Context, c limits.Context) (limits.Outcom
 	switch {
 	case err != nil:
 		return limits.Absent, err
-	case outcome == terminate.Terminated:
+	case outcome == terminate.Terminated, outcome == terminate.Missed:
+		// Missed is also how it looks when a built-in function, structuredClone() for one, has obeyed by itself.
 		return limits.Terminated, nil
 	case outcome == terminate.Overdue:
 		return limits.Overdue, nil
