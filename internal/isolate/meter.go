@@ -45,6 +45,10 @@ func (p *Process) Limit(cpu time.Duration) {
 	}()
 }
 
+// grace is the CPU time that code may use which is to stop. By the wall clock, what waits for its turn on a busy machine
+// would pass for what cannot be stopped.
+const grace = 100 * time.Millisecond
+
 // traced is a process as its meter sees it. It attaches to the process when it is first asked who runs, since a process
 // that has not loaded cannot be attached to.
 type traced struct {
@@ -105,7 +109,14 @@ func (t *traced) Terminate(ctx context.Context, c limits.Context) (limits.Outcom
 	if err != nil {
 		return limits.Absent, err
 	}
-	outcome, err := target.Terminate(terminate.Context(c), func() bool { return ctx.Err() != nil })
+	began, err := t.CPUTime()
+	if err != nil {
+		return limits.Absent, err
+	}
+	outcome, err := target.Terminate(terminate.Context(c), func() bool {
+		used, err := t.CPUTime()
+		return err != nil || used-began > grace || ctx.Err() != nil
+	})
 	switch {
 	case err != nil:
 		return limits.Absent, err

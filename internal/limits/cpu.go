@@ -40,7 +40,8 @@ type Process interface {
 	// Current tells whose JavaScript the process runs at this moment. It fails while that cannot be told, with ErrBlind
 	// where it never can.
 	Current() (Context, error)
-	// Terminate ends what c runs, if it runs. It returns Overdue when that cannot be interrupted.
+	// Terminate ends what c runs, if it runs. It returns Overdue when that cannot be interrupted, and in any case soon
+	// after ctx is done.
 	Terminate(ctx context.Context, c Context) (Outcome, error)
 	// Kill ends the process, which is over its CPU limit.
 	Kill()
@@ -67,8 +68,8 @@ const (
 const (
 	// linger is how long work may go on after the last response: waitUntil's time.
 	linger = 30 * time.Second
-	// grace is how long a termination may take before the process is killed.
-	grace = 100 * time.Millisecond
+	// patience is how long a termination may take at the most. As a rule Process gives up long before, by CPU time.
+	patience = 2 * time.Second
 	// overshoot is by how much an invocation that is stopped may have passed its limit, as a rule.
 	overshoot = 20 * time.Millisecond
 	// engineShare is the CPU time of a process that is nobody's, such as the end of its loading.
@@ -270,7 +271,7 @@ func (m *Meter) terminate(c Context) {
 	m.mu.Lock()
 	m.ended = append(m.ended, time.Now())
 	m.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), grace)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	outcome, err := m.proc.Terminate(ctx, c)
 	switch {
