@@ -76,7 +76,7 @@ func (s *site) suffer(t *testing.T, group string, a attack) {
 	}
 	var neighbour *visit
 	if !a.alone {
-		neighbour = s.visit(t, host)
+		neighbour = s.visit(t, host, a.limits())
 	}
 	if a.run != nil {
 		a.run(t, s, host)
@@ -84,12 +84,12 @@ func (s *site) suffer(t *testing.T, group string, a attack) {
 		s.want(t, host, a.path, a.limits(), a.want)
 	}
 	if a.calm != "" {
-		s.comesToRest(t, host, a.calm)
+		s.comesToRest(t, host, a.calm, a.limits())
 	}
 	if neighbour != nil {
 		neighbour.leave(t)
 	}
-	s.recovers(t, host)
+	s.recovers(t, host, a.limits())
 	if !a.lost {
 		s.want(t, host, "/throw", a.limits(), "^500 RangeError: told$")
 	}

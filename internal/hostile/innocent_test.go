@@ -51,7 +51,7 @@ func (s *site) watch(t *testing.T, host string) (stop func()) {
 	}
 }
 
-// A visit is an innocent request to the same Worker, and as a rule in the same isolate, that begins before the attack and
+// A visit is an innocent request to the same Worker, with the same limits and so in the same isolate, that begins before the attack and
 // ends after it.
 type visit struct {
 	body  *io.PipeWriter
@@ -60,10 +60,10 @@ type visit struct {
 }
 
 // visit begins one.
-func (s *site) visit(t *testing.T, host string) *visit {
+func (s *site) visit(t *testing.T, host, limits string) *visit {
 	t.Helper()
 	r, w := io.Pipe()
-	req := s.request(t, "POST", host, "/echo", "", r)
+	req := s.request(t, "POST", host, "/echo", limits, r)
 	go io.WriteString(w, "one\n") // ends when the line has been sent, or the body closed
 	res, err := s.client.Do(req)
 	if err != nil {
@@ -91,13 +91,13 @@ func (v *visit) leave(t *testing.T) {
 }
 
 // recovers checks that the offender itself is served again, after a back-off where it has crashed.
-func (s *site) recovers(t *testing.T, host string) {
+func (s *site) recovers(t *testing.T, host, limits string) {
 	t.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	var got string
 	for end := time.Now().Add(patience); time.Now().Before(end); <-tick.C {
-		if got = s.get(t, host, "/alive", ""); got == "200 alive" {
+		if got = s.get(t, host, "/alive", limits); got == "200 alive" {
 			return
 		}
 	}
@@ -105,13 +105,13 @@ func (s *site) recovers(t *testing.T, host string) {
 }
 
 // comesToRest asks for a path, whose answer tells how far an attack has come, until it stays the same.
-func (s *site) comesToRest(t *testing.T, host, path string) {
+func (s *site) comesToRest(t *testing.T, host, path, limits string) {
 	t.Helper()
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	var seen []string
 	for end := time.Now().Add(patience); time.Now().Before(end); <-tick.C {
-		got := s.get(t, host, path, "")
+		got := s.get(t, host, path, limits)
 		if strings.HasPrefix(got, "200 ") && len(seen) > 0 && seen[len(seen)-1] == got {
 			return
 		}

@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/node"
 	"atoll.dev/atoll/internal/workerd/workerdtest"
 )
@@ -59,12 +60,15 @@ func newSite(t *testing.T) *site {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 	s.canary = httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { s.reached.Add(1) }))
+	// The defaults, but for what would take long.
+	limits := atoll.DefaultLimits()
+	limits.StartupCPUMs = 300
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, ended := make(chan string, 1), make(chan error, 1)
 	go func() {
 		ended <- node.Run(ctx, node.Config{
 			Data: data, Edge: "127.0.0.1:0", API: "127.0.0.1:0", APIToken: token, Zone: zone,
-			Workerd: workerdtest.Binary(t).Path, Stdout: readyLine(ready),
+			Workerd: workerdtest.Binary(t).Path, Stdout: readyLine(ready), Limits: limits,
 			Log: slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelInfo})),
 		})
 	}()

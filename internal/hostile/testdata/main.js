@@ -40,6 +40,7 @@ export default {
       case "/throw": throw new RangeError("told");
       case "/spend": return spend();
     }
-    return attack.default.fetch(request, env, ctx);
+    const { default: main } = attack;
+    return (typeof main === "function" ? new main(ctx, env) : main).fetch(request, env, ctx);
   },
 };
