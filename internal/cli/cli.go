@@ -99,7 +99,7 @@ func (app App) root(std Std) *cobra.Command {
 	r := &remote{std: std}
 	root.AddCommand(
 		app.serveCmd(std), app.doctorCmd(std), app.versionCmd(std),
-		r.group(namespaceCmd(r)), r.group(scriptCmd(r)), r.group(routeCmd(r)), r.group(zoneCmd(r)),
+		r.group(siteCmd(r)), r.group(namespaceCmd(r)), r.group(scriptCmd(r)), r.group(routeCmd(r)), r.group(zoneCmd(r)),
 		r.group(kvCmd(r)), r.group(egressCmd(r)), r.group(tokenCmd(r)),
 	)
 	each(root, prepare)

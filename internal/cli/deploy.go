@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/client"
@@ -51,6 +52,13 @@ func deployCmd(s *scripts) *cobra.Command {
 	}
 	fl := cmd.Flags()
 	fl.StringVar(&f.name, "name", "", "`NAME` of the script (default: FILE's name; its folder's where that is index or worker)")
+	f.add(fl)
+	fl.BoolVar(&f.serviceWorker, "service-worker", false, "FILE is a script of the old form, with addEventListener")
+	return cmd
+}
+
+// add adds the flags that every deploy of a Worker has.
+func (f *deployFlags) add(fl *pflag.FlagSet) {
 	fl.StringArrayVar(&f.modules, "module", nil, "upload this `PATH` too: a file, or all files of a folder")
 	fl.StringArrayVar(&f.tags, "tag", nil, "give it this `TAG`; replaces the tags it has")
 	fl.StringArrayVar(&f.vars, "var", nil, "binding to a text: `NAME=TEXT`")
@@ -62,10 +70,8 @@ func deployCmd(s *scripts) *cobra.Command {
 	fl.StringArrayVar(&f.keep, "keep", []string{"secret_text", "secret_key"}, "keep the bindings of this `TYPE` that it has")
 	fl.StringVar(&f.date, "compatibility-date", compatibilityDate, "`DATE` whose runtime behaviour it gets")
 	fl.StringArrayVar(&f.flags, "compatibility-flag", nil, "`FLAG` of the runtime, such as nodejs_compat")
-	fl.BoolVar(&f.serviceWorker, "service-worker", false, "FILE is a script of the old form, with addEventListener")
 	fl.StringVar(&f.message, "message", "", "`TEXT` to remember the version by")
 	fl.StringVar(&f.metadata, "metadata", "", "JSON `FILE` with more upload metadata: limits, observability, bindings of other types")
-	return cmd
 }
 
 func (s *scripts) deploy(ctx context.Context, c *client.Client, file string, f *deployFlags) error {
@@ -103,7 +109,7 @@ func defaultName(file string) string {
 	}
 	name := strings.TrimSuffix(filepath.Base(abs), filepath.Ext(abs))
 	dir := filepath.Dir(abs)
-	for slices.Contains([]string{"index", "worker", "main", "src", "dist"}, name) && dir != filepath.Dir(dir) {
+	for slices.Contains([]string{"index", "worker", "main", "src", "dist", "public", "build", "out"}, name) && dir != filepath.Dir(dir) {
 		name, dir = filepath.Base(dir), filepath.Dir(dir)
 	}
 	return name

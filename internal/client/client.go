@@ -11,6 +11,7 @@ package client
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -73,6 +74,7 @@ type request struct {
 	body   any    // sent as JSON; nil for none
 	raw    []byte // sent as it is, with ctype
 	ctype  string
+	token  string // instead of the client's own
 }
 
 // path joins segments that are escaped one by one, so that a key or tag may hold any byte. A segment of dots only is
@@ -111,8 +113,8 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 		req.Header.Set("Content-Type", r.ctype)
 	}
 	req.Header.Set("User-Agent", "atoll-cli")
-	if c.token != "" {
-		req.Header.Set("Authorization", "Bearer "+c.token)
+	if token := cmp.Or(r.token, c.token); token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
 	}
 	res, err := c.http.Do(req)
 	if err != nil {
