@@ -62,7 +62,7 @@ func (b *Border) intercept(w http.ResponseWriter, r *http.Request, p *isolate.Pr
 		err = fmt.Errorf("%w: %w", errNoOutbound, err)
 	}
 	if err != nil {
-		m.Err = err.Error()
+		m.Err = dispatch.AsException(err).Error()
 		return err
 	}
 	defer reply.Close()

@@ -39,6 +39,7 @@ func (g *Gate) tenant(ctx context.Context, ref atoll.ScriptRef) (*tenant, error)
 		}
 		p, err := g.policy(ctx, ref)
 		if err != nil {
+			g.lg.Warn("subrequest refused: the egress rules cannot be read", "account", ref.Account, "script", ref.String(), "err", err)
 			return nil, fmt.Errorf("read egress rules of %s: %w", ref, err)
 		}
 		t = g.newTenant(p)
