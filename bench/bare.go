@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"atoll.dev/atoll/internal/isolate"
 	"atoll.dev/atoll/internal/workerd"
 )
 
@@ -36,8 +37,8 @@ const (
 	helloName         = "hello"
 )
 
-// v8Flags are those that a node gives its processes; a test compares them.
-var v8Flags = []string{"--single-threaded", "--max-heap-size=128"}
+// v8Flags are those that a node gives its processes.
+var v8Flags = isolate.V8Flags(isolate.DefaultMemory)
 
 // server is something that answers HTTP requests at an address.
 type server struct {

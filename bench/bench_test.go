@@ -9,14 +9,10 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
-
-	"atoll.dev/atoll/internal/isolate"
 )
 
 func TestHistogram(t *testing.T) {
@@ -181,21 +177,6 @@ T
 }
 
 // The baselines have the flags that isolate gives a process by default. It keeps them to itself, so they are read there.
-func TestFlagsAreTheNodes(t *testing.T) {
-	source, err := os.ReadFile("../internal/isolate/config.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	line := regexp.MustCompile(`flags := \[\]string\{.*`).Find(source)
-	var want []string
-	for _, m := range regexp.MustCompile(`"(--[^"]*)"`).FindAllSubmatch(line, -1) {
-		want = append(want, strings.ReplaceAll(string(m[1]), "%d", strconv.Itoa(isolate.DefaultMemory)))
-	}
-	if !slices.Equal(v8Flags, want) {
-		t.Errorf("bench has %q, isolate %q", v8Flags, want)
-	}
-}
-
 func TestProcesses(t *testing.T) {
 	pids := tree(os.Getpid())
 	if !slices.Contains(pids, os.Getpid()) {

@@ -167,12 +167,16 @@ func dispatched(r *http.Request) (target, error) {
 		} `json:"limits"`
 		Outbound json.RawMessage `json:"outbound"`
 	}
-	b, err := base64.StdEncoding.DecodeString(r.Header.Get(isolate.HeaderDispatch))
-	if err == nil {
-		err = json.Unmarshal(b, &t)
-	}
-	if err != nil {
-		return target{}, &dispatch.Exception{Name: "TypeError", Message: "invalid options of a dispatch: " + err.Error()}
+	packed := r.Header.Get(isolate.HeaderDispatch)
+	var bare bool
+	if t.Name, bare = strings.CutPrefix(packed, "="); !bare {
+		b, err := base64.StdEncoding.DecodeString(packed)
+		if err == nil {
+			err = json.Unmarshal(b, &t)
+		}
+		if err != nil {
+			return target{}, &dispatch.Exception{Name: "TypeError", Message: "invalid options of a dispatch: " + err.Error()}
+		}
 	}
 	name, err := atoll.ParseScriptName(t.Name)
 	if err != nil {

@@ -45,6 +45,9 @@ const refusing = {
   },
 };
 
+// A name alone, which most calls have, goes as it is where it can stand in a header.
+const simple = /^[\w-]+$/;
+
 class DispatchNamespace {
   #fetcher;
 
@@ -54,8 +57,10 @@ class DispatchNamespace {
 
   get(name, args, options) {
     if (name === undefined) throw new TypeError("Failed to execute 'get' on 'DispatchNamespace': a Worker name is required");
+    name = `${name}`;
     const { limits, outbound } = plain(options) ?? {};
-    const target = pack({ name: `${name}`, limits: plain(limits), outbound: plain(outbound) });
+    const bare = limits === undefined && outbound === undefined && simple.test(name);
+    const target = bare ? `=${name}` : pack({ name, limits: plain(limits), outbound: plain(outbound) });
     return new Proxy(new Stub(this.#fetcher, target), refusing);
   }
 }
