@@ -118,6 +118,12 @@ func (g *guard) Write(p []byte) (int, error) {
 	return g.ResponseWriter.Write(p)
 }
 
+// bodyError is what is wrong with a body, which is the client's doing.
+type bodyError struct{ err error }
+
+func (e *bodyError) Error() string { return "client's body: " + e.err.Error() }
+func (e *bodyError) Unwrap() error { return e.err }
+
 type guardedBody struct {
 	io.ReadCloser
 	g *guard
@@ -128,6 +134,9 @@ func (b *guardedBody) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	n, err := b.ReadCloser.Read(p)
+	if err != nil && err != io.EOF {
+		return n, &bodyError{err}
+	}
 	if err == io.EOF {
 		// From here on the server reads only to learn that the client has gone. Any other end keeps its deadline, since
 		// the server will try to read what is left of the body.

@@ -162,6 +162,8 @@ func (e *Edge) problem(r *http.Request, script atoll.ScriptRef, err error) *prob
 		return clientGone
 	case errors.As(err, &tooLarge):
 		return bodyTooLarge
+	case errors.As(err, new(*bodyError)):
+		return badRequest
 	case errors.Is(err, errLongResponse), errors.As(err, &exception) && exception.Resource():
 		return exceededResources
 	case errors.As(err, &exception) && exception.Message == dispatch.ErrTooDeep.Message:

@@ -134,6 +134,7 @@ func TestBounds(t *testing.T) {
 		"long-url":       {"GET /" + strings.Repeat("a", 200) + " HTTP/1.1\r\nHost: a.test\r\n\r\n", 414},
 		"declared-body":  {"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 2000\r\n\r\n", 413},
 		"chunked-body":   {"POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n800\r\n" + strings.Repeat("a", 2048) + "\r\n0\r\n\r\n", 413},
+		"broken-chunk":   {"POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", 400},
 		"big-headers":    {"GET / HTTP/1.1\r\nHost: a.test\r\nX: " + strings.Repeat("a", 16<<10) + "\r\n\r\n", 431},
 		"connect":        {"CONNECT a.test:80 HTTP/1.1\r\nHost: a.test:80\r\n\r\n", 400},
 		"both-lengths":   {"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd", 400},
