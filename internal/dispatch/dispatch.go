@@ -46,6 +46,7 @@ type Options struct {
 	IdleAfter     time.Duration     // stop a process that has been idle for so long; 5 minutes
 	MaxPerCores   int               // processes a script, at the most; the number of cores
 	MinMemory     float64           // stop idle processes while less than this part of memory is available; 0.1
+	MinIdle       float64           // start no more processes for busy scripts while less than this part of the machine's CPU time is idle; 0.15
 	StartupCPU    time.Duration     // CPU time a Worker may use to load, over what an empty one uses; 1 s
 	Wall          time.Duration     // how long a request may take, WebSockets aside; 15 minutes
 	MaxConcurrent int               // requests a script handles at once; 1,000
@@ -92,6 +93,9 @@ func New(lg *slog.Logger, source Source, start Starter, load func(hash string) (
 	}
 	if opts.Limits.SubRequests == 0 {
 		opts.Limits.SubRequests = 10_000
+	}
+	if opts.MinIdle == 0 {
+		opts.MinIdle = 0.15
 	}
 	if opts.StartupCPU == 0 {
 		opts.StartupCPU = time.Second

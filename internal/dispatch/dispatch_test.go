@@ -284,7 +284,7 @@ func TestWallLimit(t *testing.T) {
 const id = `globalThis.id ??= crypto.randomUUID(); `
 
 func TestBusyScriptGetsMoreProcesses(t *testing.T) {
-	r := newRig(t, dispatch.Options{MaxPerCores: 2})
+	r := newRig(t, dispatch.Options{MaxPerCores: 2, MinIdle: -1})
 	r.put(user("alice"), `export default { fetch() { `+id+` for (let i = 0, x = 0; i < 3e7; i++) x += i; return new Response(id); } }`)
 	ids := map[string]bool{}
 	var mu sync.Mutex

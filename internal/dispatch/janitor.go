@@ -23,12 +23,13 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	seen := map[*isolate.Process]usage{}
+	var cpu processors
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case now := <-tick.C:
-			seen = d.scale(seen, now)
+			seen = d.scale(seen, now, cpu.idle() > d.opts.MinIdle)
 			d.stopIdle(now, memoryShort(d.opts.MinMemory))
 		}
 	}
@@ -51,8 +52,40 @@ func demand(pid int) (time.Duration, error) {
 	return ran + waited, err
 }
 
-// scale starts one more process of each kind whose processes were all busy since the last look.
-func (d *Dispatcher) scale(before map[*isolate.Process]usage, now time.Time) map[*isolate.Process]usage {
+// processors tells how busy the machine is.
+type processors struct{ rested, all uint64 }
+
+// idle returns the part of the time since the last call that the machine's processors were idle, by the first line of
+// /proc/stat, proc_stat(5).
+func (c *processors) idle() float64 {
+	b, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0
+	}
+	line, _, _ := bytes.Cut(b, []byte("\n"))
+	var now processors
+	for i, f := range bytes.Fields(line) {
+		n, err := strconv.ParseUint(string(f), 10, 64)
+		switch {
+		case err != nil || i > 8: // the name; guests are counted in user time already
+		case i == 4 || i == 5: // idle, iowait
+			now.rested += n
+			fallthrough
+		default:
+			now.all += n
+		}
+	}
+	before := *c
+	*c = now
+	if now.all == before.all {
+		return 0
+	}
+	return float64(now.rested-before.rested) / float64(now.all-before.all)
+}
+
+// scale starts one more process of each kind whose processes were all busy since the last look, where the machine has
+// processors for it: on a busy one it would only compete with the others.
+func (d *Dispatcher) scale(before map[*isolate.Process]usage, now time.Time, roomy bool) map[*isolate.Process]usage {
 	after := map[*isolate.Process]usage{}
 	for _, s := range d.all() {
 		for k, procs := range s.kinds() {
@@ -71,7 +104,7 @@ func (d *Dispatcher) scale(before map[*isolate.Process]usage, now time.Time) map
 				was, ok := before[p]
 				allBusy = allBusy && ok && float64(wanted-was.wanted) > busy*float64(now.Sub(was.when))
 			}
-			if allBusy && s.mayStart(k.version) {
+			if allBusy && roomy && s.mayStart(k.version) {
 				if err := d.add(s, k); err != nil {
 					d.lg.Warn("cannot start another process", "script", s.ref.String(), "err", err)
 				}
