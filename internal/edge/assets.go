@@ -2,8 +2,10 @@ package edge
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
+	"os"
 	"time"
 
 	"atoll.dev/atoll/internal/assets"
@@ -55,30 +57,31 @@ func (g *guard) extend() error {
 	return nil
 }
 
-// sendChunk is how much a client must read within the time of one write.
-const sendChunk = 1 << 20
-
-// ReadFrom lets net/http send files by sendfile(2), in chunks that each get a new deadline.
+// ReadFrom lets net/http send files by sendfile(2). A client that reads something in the time of one write gets another,
+// however much the kernel was asked to send.
 func (g *guard) ReadFrom(r io.Reader) (n int64, err error) {
-	to, ok := g.ResponseWriter.(io.ReaderFrom)
-	if !ok {
+	file, ok := r.(*io.LimitedReader)
+	to, can := g.ResponseWriter.(io.ReaderFrom)
+	if !ok || !can {
 		return io.Copy(struct{ io.Writer }{g}, r)
 	}
-	limited, ok := r.(*io.LimitedReader)
-	if !ok {
-		limited = &io.LimitedReader{R: r, N: 1 << 62}
+	// With the head gone, net/http does not copy the first bytes by itself, and the kernel begins at a page's start.
+	if err := g.c.Flush(); err != nil {
+		return 0, err
 	}
-	for limited.N > 0 {
+	for file.N > 0 {
 		if err := g.extend(); err != nil {
 			return n, err
 		}
-		chunk := io.LimitedReader{R: limited.R, N: min(limited.N, sendChunk)}
-		k, err := to.ReadFrom(&chunk)
+		k, err := to.ReadFrom(file)
 		n += k
-		limited.N -= k
-		if err != nil || chunk.N > 0 {
+		if err != nil && (k == 0 || !errors.Is(err, os.ErrDeadlineExceeded)) {
 			return n, err
 		}
+		if err == nil {
+			break
+		}
+		g.until = time.Time{} // the deadline has passed
 	}
 	return n, nil
 }

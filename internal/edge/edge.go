@@ -149,6 +149,7 @@ func (e *Edge) serve(w http.ResponseWriter, r *http.Request, ray string, script 
 	if most := e.opts.MaxResponse; most > 0 && reply.ContentLength > most && reply.Body != http.NoBody {
 		return errLongResponse
 	}
+	guarded.extend() // an answer without a body must not meet the deadline of the one before; whether it was met, Relay sees
 	hop.Relay(r.Context(), guarded, reply.Response)
 	return nil
 }
