@@ -49,6 +49,7 @@ type attack struct {
 
 // TestHostile runs every case against one node.
 func TestHostile(t *testing.T) {
+	t.Parallel() // with TestShutdown, which mostly waits
 	s := newSite(t)
 	for _, group := range []struct {
 		name  string
@@ -74,6 +75,7 @@ func (s *site) suffer(t *testing.T, group string, a attack) {
 	if !s.deploy(t, host, a) {
 		return
 	}
+	defer s.call(t, "DELETE", s.script(host)+"?force=true", nil, nil)
 	var neighbour *visit
 	if !a.alone {
 		neighbour = s.visit(t, host, a.limits())

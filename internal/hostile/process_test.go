@@ -309,7 +309,7 @@ func TestShutdown(t *testing.T) {
 	ask := func(host, path string) {
 		begun := make(chan struct{})
 		clients.Go(func() {
-			res, err := s.client.Do(s.request(t, "GET", host, path, `{"cpuMs":30000}`, nil))
+			res, err := s.client.Do(s.request(t, "GET", host, path, `{"cpuMs":3000}`, nil))
 			close(begun)
 			if err == nil {
 				io.Copy(io.Discard, res.Body)
@@ -323,11 +323,11 @@ func TestShutdown(t *testing.T) {
 	for _, path := range []string{"/stream", "/later", "/never"} {
 		ask("a", path)
 	}
-	ws := s.socket(t, "a", `{"cpuMs":30000}`, nil)
+	ws := s.socket(t, "a", `{"cpuMs":3000}`, nil)
 	if _, _, err := ws.next(); err != nil {
 		t.Fatal(err)
 	}
-	ask("b", "/spin")
+	ask("b", "/spin") // ended by its limit
 	began := time.Now()
 	if err := s.stop(); err != nil {
 		t.Error(err)
