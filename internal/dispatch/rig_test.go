@@ -102,7 +102,7 @@ func newRig(t *testing.T, opts dispatch.Options) *rig {
 	}
 	s := &scripts{active: map[atoll.ScriptRef]*atoll.Version{}, blobs: map[string][]byte{}}
 	d := dispatch.New(lg, s, factory, s.load, opts)
-	border.Services = binding.Services{Call: d.Do, Egress: gate}
+	border.Services = binding.Services{Call: d.Do, Egress: gate, Assets: opts.Sites}
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { factory.Run(ctx) })
