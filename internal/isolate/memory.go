@@ -23,6 +23,8 @@ const (
 	// watchEvery is how often the memory of a process in use is looked at. What is allocated between two looks is bounded
 	// by RLIMIT_DATA.
 	watchEvery = 100 * time.Millisecond
+	// passing is the memory, in bytes, of a request that waits in a dispatch Worker for its user Worker, measured at 100 KiB.
+	passing = 128 << 10
 	// engineData is workerd's VmData at rest, most of it reserved and never touched, in MiB.
 	engineData = 600
 )
@@ -49,12 +51,23 @@ func (f *Factory) watchMemory(ctx context.Context) error {
 		case now := <-tick.C:
 			for _, p := range f.inUse(now) {
 				used, err := anonymous(p.Pid())
-				if err == nil && used > int64(most(p.Spec.Memory))<<20 {
+				if err == nil && used > p.memoryLimit() {
 					p.End(ErrMemory)
 				}
 			}
 		}
 	}
+}
+
+// memoryLimit is the anonymous memory, in bytes, that the process may use now. A platform Worker has more for each request
+// that passes through it: how many those are is up to its tenants, none of whom may end it for all others.
+func (p *Process) memoryLimit() int64 {
+	limit := int64(most(p.Spec.Memory)) << 20
+	if p.Spec.Ref.Namespace == "" {
+		holds, _ := p.Load()
+		limit += int64(holds) * passing
+	}
+	return limit
 }
 
 // inUse returns the processes that hold a request or have done so a moment ago.
