@@ -25,14 +25,13 @@ type Answer struct {
 // may hold the server's own headers already.
 func (s *Site) Answer(r *Request, header http.Header) (*Answer, Route, error) {
 	p := r.parse()
-	route, d, err := s.route(p)
-	switch {
-	case err != nil:
-		return nil, route, err
-	case route == toNobody:
+	route, d := s.route(p)
+	switch route {
+	case ToAssets:
+	case toNobody:
 		header["Content-Type"] = []string{"text/plain;charset=UTF-8"}
 		return &Answer{Status: http.StatusForbidden, Size: int64(len(blocked)), data: blocked, noBody: p.Method == http.MethodHead}, ToAssets, nil
-	case route != ToAssets:
+	default:
 		return nil, route, nil
 	}
 	a, err := s.answer(p, d, header)
@@ -44,11 +43,7 @@ var blocked = []byte("Blocked")
 // Fetch answers a request that is to the assets and not to the script: a Worker's env.ASSETS.fetch().
 func (s *Site) Fetch(r *Request, header http.Header) (*Answer, error) {
 	p := r.parse()
-	d, err := s.whole(p)
-	if err != nil {
-		return nil, err
-	}
-	return s.answer(p, d, header)
+	return s.answer(p, s.whole(p), header)
 }
 
 // browserCaching lets a browser keep an asset and makes it ask whether it has changed.
@@ -62,7 +57,9 @@ func (s *Site) answer(p *parsed, d decision, h http.Header) (*Answer, error) {
 		h["Location"] = []string{d.location}
 	}
 	if d.file == nil {
-		applyHeaders(s.headers, h, p.hostname, p.path)
+		if d.status != http.StatusInternalServerError {
+			applyHeaders(s.headers, h, p.hostname, p.path)
+		}
 		return &Answer{Status: d.status, noBody: p.Method == http.MethodHead}, nil
 	}
 	f := d.file

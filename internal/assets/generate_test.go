@@ -22,7 +22,7 @@ var (
 	someRedirects = []string{"/old /foo\n", "/old/* /new/:splat 301\n", "/p/:id /foo 200\n", "/q /index.html 200\n", "/r/:a/:b /:b/:a?x=1 308\n",
 		"/ext https://Other.example/p 303\n", "/ext/* https://other.example/:splat?z=1#f 307\n", "/foo /bin 302\n", "/loop/* /index.html 302\n", "/ /index 302\n",
 		"/s /x?y=z#w 301 # comment\n", "/bad\n", "/bad /x 404\n", "/same /same 302\n", "/rw/* /:splat 200\n", "/none/* /nowhere 200\n", "//d //e 302\n", "/é /ü/ 301\n",
-		"/h/:x https://:x.example/ 302\n", "/dot /a/../b/./c 302\n", "/dup /a\n/dup /b\n", "/foo.html /dir/ 301\n", "/base/old /base/foo 301\n", "/w/* /foo/:splat 200\n",
+		"/h/:x https://:x.example/ 302\n", "/hh/:x https://:x/ 302\n", "/dot /a/../b/./c 302\n", "/dup /a\n/dup /b\n", "/foo.html /dir/ 301\n", "/base/old /base/foo 301\n", "/w/* /foo/:splat 200\n",
 		"/port https://example.com:444/x 302\n", "https://example.com/abs /x 302\n", "/self https://example.com/foo 302\n", "/m/*/:splat /x\n"}
 	someRules = [][]string{nil, nil, nil, {"/api/*"}, {"/foo"}, {"/*", "!/foo"}, {"/dir/*", "!/dir/sub/*"}, {"/foo/*", "/bin*"}, {"/*.html"}}
 	someBases = []string{"", "", "", "", "/", "/base", "/base/", "base/x", "/foo"}
@@ -92,7 +92,7 @@ func (tr trial) request(rnd *rand.Rand) request {
 }
 
 var someTargets = []string{"/", "/old", "/old/a/b", "/p/1", "/p/1/2", "/q", "/r/1/2", "/r/%31/a%2fb", "/ext", "/ext/x/y", "/s", "/loop/x", "/rw/foo", "/rw/dir/", "/none/x",
-	"/api/x", "/h/abc", "/dot", "/dup", "/same", "/port", "/self", "/d", "//d", "/w/bar", "/abs", "/nope", "/dir/sub/nope", "/a/../foo", "/foo/./bar", "/%2e%2e/foo", "/x/%2E%2e/foo",
+	"/api/x", "/h/abc", "/h/a%20b", "/h/a%7Cb", "/hh/", "/dot", "/dup", "/same", "/port", "/self", "/d", "//d", "/w/bar", "/abs", "/nope", "/dir/sub/nope", "/a/../foo", "/foo/./bar", "/%2e%2e/foo", "/x/%2E%2e/foo",
 	"/foo//bar", "//foo", "/foo/%2f", "/%", "/%zz", "/%c3%28", "/%E9", "/base/old", "/base", "/base/", "/BASE/", "/base//", "/m/a/b", "/foo;x", "/foo:x", "/_image?href=//x", "/[x]", "/{y}", "/^c.txt",
 	"/a|b.txt", "/foo?", "/foo.html?a=b&c='d'", "/\\foo", "/foo\\index.html", "/index.html/", "/index/index", "/foo/index/"}
 

@@ -37,7 +37,8 @@ type redirectParser struct {
 	seen     map[string]bool
 	statics  int
 	dynamics int
-	patterns bool // a rule with a pattern was seen: from there on, all rules are tried in their order
+	patterns bool // a rule with a pattern was seen: those from there on count as such
+	ordered  bool // a good one was: from there on, all rules are tried in their order
 }
 
 // parseRedirects reads a _redirects file. html says whether any html_handling is on, with which some rules would redirect
@@ -117,13 +118,14 @@ func (p *redirectParser) add(n int, from string, tokens []string) {
 		return
 	}
 	r := redirect{status, to}
-	if !strings.Contains(from, "*") && !placeholder.MatchString(from) && len(p.rules.patterns) == 0 {
+	if !strings.Contains(from, "*") && !placeholder.MatchString(from) && !p.ordered {
 		if p.rules.plain == nil {
 			p.rules.plain = map[string]redirect{}
 		}
 		p.rules.plain[from] = r
 		return
 	}
+	p.ordered = true
 	if pat, ok := compilePattern(from); ok {
 		p.rules.patterns = append(p.rules.patterns, patternRedirect{pat, r})
 	} else {

@@ -74,15 +74,15 @@ func (s *Site) within(path string) (string, bool) {
 }
 
 // decide says what the site has for a request, with not_found_handling as given.
-func (s *Site) decide(p *parsed, notFound string) (decision, error) {
+func (s *Site) decide(p *parsed, notFound string) decision {
 	path, decoded, proxied := p.path, p.decoded, false
 	if r, ok := s.redirects.find(p.hostname, p.path); ok {
 		to, err := p.location.resolve(r.to)
-		if err != nil {
-			return decision{}, err
+		if err != nil { // what a placeholder stands for cannot be part of a host, say
+			return decision{status: http.StatusInternalServerError}
 		}
 		if r.status != 200 {
-			return decision{status: r.status, location: redirectTo(to, p.location)}, nil
+			return decision{status: r.status, location: redirectTo(to, p.location)}
 		}
 		path, proxied = to.path, true
 		decoded = decodePath(path)
@@ -102,22 +102,22 @@ func (s *Site) decide(p *parsed, notFound string) (decision, error) {
 		}
 		if d.file == nil {
 			if proxied {
-				return decision{status: http.StatusNotFound, final: true}, nil
+				return decision{status: http.StatusNotFound, final: true}
 			}
-			return decision{}, nil
+			return decision{}
 		}
 	}
 	if p.Method != http.MethodGet && p.Method != http.MethodHead {
-		return decision{status: http.StatusMethodNotAllowed}, nil
+		return decision{status: http.StatusMethodNotAllowed}
 	}
 	// The one path of an asset is the escaped form of its name. A redirect there and one of html_handling are one.
 	if found.redirect != "" {
 		decoded = s.outside(found.redirect)
 	}
 	if one := encodePath(decoded); found.redirect != "" || one != path {
-		return decision{status: http.StatusTemporaryRedirect, location: one + p.search}, nil
+		return decision{status: http.StatusTemporaryRedirect, location: one + p.search}
 	}
-	return d, nil
+	return d
 }
 
 // root decides between the base path with and without its last slash.
@@ -168,34 +168,32 @@ const (
 )
 
 // route decides between the site and the script's Worker. The decision is what the site has, for ToAssets.
-func (s *Site) route(p *parsed) (Route, decision, error) {
+func (s *Site) route(p *parsed) (Route, decision) {
 	_, inside := s.within(p.decoded)
 	switch {
 	case s.rules && matchAny(s.toAssets, p.path), !s.hasWorker:
-		d, err := s.whole(p)
-		return ToAssets, d, err
+		return ToAssets, s.whole(p)
 	case s.rules && matchAny(s.toWorker, p.path), s.first, !inside:
-		return p.toWorker(), decision{}, nil
+		return p.toWorker(), decision{}
 	}
 	handling := notFoundNone
 	if s.rules || s.navigation && p.Header.Get("Sec-Fetch-Mode") == "navigate" {
 		handling = s.notFound
 	}
-	d, err := s.decide(p, handling)
-	switch {
-	case err != nil:
-	case d.nothing():
-		return p.toWorker(), d, nil
-	case d.final: // how a rewritten path fails depends on not_found_handling in any case
-		d, err = s.decide(p, s.notFound)
+	d := s.decide(p, handling)
+	if d.nothing() {
+		return p.toWorker(), d
 	}
-	return ToAssets, d, err
+	if d.final { // how a rewritten path fails depends on not_found_handling in any case
+		d = s.decide(p, s.notFound)
+	}
+	return ToAssets, d
 }
 
 // whole is what the site alone has for a request.
-func (s *Site) whole(p *parsed) (decision, error) {
+func (s *Site) whole(p *parsed) decision {
 	if _, inside := s.within(p.decoded); !inside {
-		return decision{}, nil
+		return decision{}
 	}
 	return s.decide(p, s.notFound)
 }
