@@ -114,9 +114,10 @@ type script struct {
 	settings atoll.NamespaceSettings
 	changes  int // counts Publish
 	procs    []*isolate.Process
-	starting chan struct{} // closed when the start in progress has ended; nil: none is
-	crashes  int           // in a row
-	retryAt  time.Time     // no start before
+	replaced []*isolate.Process // of versions before, which finish what they hold
+	starting chan struct{}      // closed when the start in progress has ended; nil: none is
+	crashes  int                // in a row
+	retryAt  time.Time          // no start before
 	lastUse  time.Time
 	requests int // in progress
 	sockets  int // of them WebSockets
@@ -352,10 +353,34 @@ func (d *Dispatcher) Publish(ref atoll.ScriptRef) {
 	s.crashes, s.retryAt = 0, time.Time{}
 	old := s.procs
 	s.procs = nil
+	over := s.replaceLocked(old)
 	s.mu.Unlock()
 	for _, p := range old {
 		p.Retire()
 	}
+	for _, p := range over {
+		p.Kill()
+	}
+}
+
+// maxReplaced is how many processes of replaced versions a script may have. Each lives for as long as a client holds a
+// request to it, such as a WebSocket, and a script can be deployed again at any time.
+const maxReplaced = 8
+
+// replaceLocked notes processes that have been replaced and returns those that are too many, oldest first.
+func (s *script) replaceLocked(old []*isolate.Process) (over []*isolate.Process) {
+	s.replaced = slices.DeleteFunc(s.replaced, func(p *isolate.Process) bool {
+		select {
+		case <-p.Done():
+			return true
+		default:
+			return false
+		}
+	})
+	s.replaced = append(s.replaced, old...)
+	over = slices.Clone(s.replaced[:max(0, len(s.replaced)-maxReplaced)])
+	s.replaced = s.replaced[len(over):]
+	return over
 }
 
 // Processes returns how many processes serve scripts.

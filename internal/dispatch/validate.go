@@ -37,11 +37,27 @@ func (d *Dispatcher) Validate(ctx context.Context, v *atoll.Version, ref atoll.S
 		return Started{}, err
 	}
 	started.StartupMs = time.Since(began).Milliseconds()
-	d.mu.Lock()
-	d.warm[v.ID] = p
-	d.mu.Unlock()
+	d.keepWarm(p)
 	time.AfterFunc(warmFor, func() { d.cool(v.ID, p) })
 	return started, nil
+}
+
+// keepWarm keeps a validated process until it is published, and only the last one of a script that is deployed again and
+// again.
+func (d *Dispatcher) keepWarm(p *isolate.Process) {
+	var replaced []*isolate.Process
+	d.mu.Lock()
+	for id, q := range d.warm {
+		if q.Spec.Ref == p.Spec.Ref {
+			replaced = append(replaced, q)
+			delete(d.warm, id)
+		}
+	}
+	d.warm[p.Spec.Version.ID] = p
+	d.mu.Unlock()
+	for _, q := range replaced {
+		q.Retire()
+	}
 }
 
 // cool retires a validated process that nobody published.
