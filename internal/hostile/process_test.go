@@ -37,9 +37,33 @@ func processAttacks() []attack {
 		{name: "then-able-module", want: `^\d+ `, alone: true, code: "export function then(f) { f({ default: { fetch() { return new Response('forged'); } } }); }\n" + handler(`return new Response("x");`)},
 		{name: "our-module-names", run: ourModuleNames, code: handler(``)},
 		{name: "redeploys", run: redeploys, code: handler(`return new Response("0");`)},
-		{name: "redeploys-held", run: redeploysHeld, code: handler(`return new Response("0");`)},
+		{name: "redeploys-held", alone: true, run: redeploysHeld, code: handler(`return new Response("0");`)},
+		{name: "redeploys-unasked", run: redeploysUnasked, code: handler(`return new Response("0");`)},
 		{name: "redeploys-refused", run: redeploysRefused, code: handler(`return new Response("0");`)},
 		{name: "client-oddities", run: clientOddities, code: handler(`return new Response("x");`)},
+		{name: "broken-answers", run: brokenAnswers, cpuMs: 1000, code: handler(`const kind = new URL(request.url).pathname.slice(1);
+			const stream = (pull) => new Response(new ReadableStream({ pull }));
+			switch (kind) {
+			case "at-once": return stream((c) => c.error(new Error("broken")));
+			case "in-start": return new Response(new ReadableStream({ start(c) { c.error(new Error("broken")); } }));
+			case "thrown": return stream(() => { throw new Error("broken"); });
+			case "rejected": return stream(async () => { throw new Error("broken"); });
+			case "later": return stream(async (c) => { await scheduler.wait(5); c.error(new Error("broken")); });
+			case "after-a-byte": { let n = 0; return stream((c) => { if (n++) c.error(new Error("broken")); else c.enqueue(new Uint8Array(1)); }); }
+			case "after-much": { let n = 0; return stream((c) => { if (n++ > 50) c.error(new Error("broken")); else c.enqueue(new Uint8Array(10000)); }); }
+			case "short-of-its-length": { const { readable, writable } = new FixedLengthStream(1000); const w = writable.getWriter(); w.write(new Uint8Array(10)).then(() => w.abort("broken"), () => {}); return new Response(readable); }
+			case "longer-than-its-length": { const { readable, writable } = new FixedLengthStream(10); const w = writable.getWriter(); w.write(new Uint8Array(1000)).catch(() => {}); return new Response(readable); }
+			case "of-nonsense": return stream((c) => c.enqueue("text"));
+			case "never": return stream(() => new Promise(() => {}));
+			case "half-transform": { const { readable } = new TransformStream(); return new Response(readable); }
+			case "used": { const r = new Response("x"); await r.text(); return r; }
+			case "locked": { const r = new Response("x"); r.body.getReader(); return r; }
+			case "fake": return Object.create(Response.prototype);
+			case "redirect": return Response.redirect("http://127.0.0.1:9/", 302);
+			case "error": return Response.error();
+			case "no-socket": return new Response(null, { status: 101 });
+			}
+			return new Response("x");`)},
 		{name: "many-workers", run: manyWorkers, code: handler(``)},
 	}
 }
@@ -163,31 +187,35 @@ func redeploys(t *testing.T, s *site, host string) {
 	settle(t, "processes", func() int { return len(engines()) }, before+8)
 }
 
-// redeploysHeld deploys again and again while requests to each version are held: what has been replaced must not pile up
-// once its clients have left.
+// redeploysHeld deploys again and again while requests to each version are held, and waitUntil work besides: the old
+// processes must not pile up.
 func redeploysHeld(t *testing.T, s *site, host string) {
 	before := len(engines())
-	ctx, leave := context.WithCancel(t.Context())
-	var clients sync.WaitGroup
-	for n := range 12 {
-		s.put(t, s.script(host), version(n, `ctx.waitUntil(new Promise(() => {})); const { readable, writable } = new TransformStream(); const w = writable.getWriter(); w.write(new Uint8Array(100)); ctx.waitUntil(scheduler.wait(1e7)); if (request.url.endsWith("/hold")) return new Response(readable)`))
-		res, err := s.client.Do(s.request(t, "GET", host, "/hold", attack{}.limits(), nil).WithContext(ctx))
+	var held []*http.Response
+	for n := range 20 {
+		s.put(t, s.script(host), version(n, `ctx.waitUntil(scheduler.wait(1e7)); if (request.url.endsWith("/hold")) return new Response(new ReadableStream({ start(c) { c.enqueue(new Uint8Array(100)); }, pull: () => scheduler.wait(1e7) }))`))
+		res, err := s.client.Do(s.request(t, "GET", host, "/hold", attack{}.limits(), nil))
 		if err != nil {
 			t.Fatal(err)
 		}
-		clients.Go(func() {
-			defer res.Body.Close()
-			io.Copy(io.Discard, res.Body)
-		})
+		held = append(held, res)
 	}
-	leave()
-	clients.Wait()
+	settle(t, "processes while all are held", func() int { return len(engines()) }, before+12)
+	for _, res := range held {
+		res.Body.Close()
+	}
 	s.put(t, s.script(host), version(99, ""))
 	s.want(t, host, "/", attack{}.limits(), "^200 99$")
-	t.Logf("%d processes, %d before", len(engines()), before)
-	if n := len(engines()); n > before+80 {
-		t.Errorf("%d processes, %d before", n, before)
+}
+
+// redeploysUnasked deploys without a request in between.
+func redeploysUnasked(t *testing.T, s *site, host string) {
+	before := len(engines())
+	for n := range 20 {
+		s.put(t, s.script(host), version(n, fmt.Sprintf("globalThis.unasked = %d", n)))
 	}
+	settle(t, "processes", func() int { return len(engines()) }, before+5)
+	s.want(t, host, "/", attack{}.limits(), "^200 19$")
 }
 
 // redeploysRefused deploys what does not start.
@@ -203,21 +231,48 @@ func redeploysRefused(t *testing.T, s *site, host string) {
 	settle(t, "processes", func() int { return len(engines()) }, before+8)
 }
 
+// process tells which process of the dispatch Worker answers.
+func (s *site) process(t *testing.T, host string) string {
+	t.Helper()
+	res, err := s.client.Do(s.request(t, "GET", host, "/alive", "", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	id := res.Header.Get("X-Process")
+	if id == "" {
+		t.Fatalf("the dispatch Worker does not tell its process: %s", res.Status)
+	}
+	return id
+}
+
+// brokenAnswers gives answers that break off in every way: they must not be taken for the end of the dispatch Worker's
+// process, through which they pass.
+func brokenAnswers(t *testing.T, s *site, host string) {
+	before := s.process(t, host)
+	for _, kind := range []string{"at-once", "in-start", "thrown", "rejected", "later", "after-a-byte", "after-much", "short-of-its-length",
+		"longer-than-its-length", "of-nonsense", "never", "half-transform", "used", "locked", "fake", "redirect", "error", "no-socket"} {
+		for _, rewritten := range []bool{false, true} {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			req := s.request(t, "GET", host, "/"+kind, attack{cpuMs: 1000}.limits(), nil).WithContext(ctx)
+			if rewritten {
+				req.Header.Set("X-Pipe", "1")
+			}
+			got := s.do(req)
+			cancel()
+			t.Logf("%s, rewritten %v: %.100q", kind, rewritten, got)
+			if now := s.process(t, host); now != before {
+				t.Errorf("%s, rewritten %v: the dispatch Worker's process was replaced", kind, rewritten)
+				before = now
+			}
+		}
+	}
+}
+
 // clientOddities sends what HTTP allows and nobody does, and what it does not allow: the platform's own process must survive
 // all of it, as every tenant's requests pass through it.
 func clientOddities(t *testing.T, s *site, host string) {
-	process := func() string {
-		res, err := s.client.Do(s.request(t, "GET", host, "/alive", "", nil))
-		if err != nil {
-			t.Fatal(err)
-		}
-		res.Body.Close()
-		return res.Header.Get("X-Process")
-	}
-	before := process()
-	if before == "" {
-		t.Fatal("the dispatch Worker does not tell its process")
-	}
+	before := s.process(t, host)
 	target := host + "." + zone
 	long := strings.Repeat("a", 8000)
 	for _, raw := range []string{
@@ -268,7 +323,7 @@ func clientOddities(t *testing.T, s *site, host string) {
 			t.Errorf("%.60q: %q %v", raw, line, err)
 		}
 		c.Close()
-		if now := process(); now != before {
+		if now := s.process(t, host); now != before {
 			t.Errorf("%.60q: the dispatch Worker's process was replaced", raw)
 			before = now
 		}
