@@ -77,7 +77,7 @@ func newNode(t testing.TB) *node {
 	uploads := assets.NewUploads(nil, db, blobs, key.Derive("test"), nil)
 	n.deps = Deps{
 		Deploy: deploy.New(nil, db, blobs, n.run, pairs, deploy.Options{Assets: uploads}), Assets: uploads,
-		Store:  db, Blobs: blobs, KV: pairs, Auth: guard, Account: theAccount, Zone: "atoll.localhost",
+		Store: db, Blobs: blobs, KV: pairs, Auth: guard, Account: theAccount, Zone: "atoll.localhost",
 		RoutesChanged:    func() { n.changed = append(n.changed, "routes") },
 		SchedulesChanged: func() { n.changed = append(n.changed, "schedules") },
 		NamespaceChanged: func(_ atoll.AccountID, ns atoll.NamespaceName) {

@@ -35,22 +35,22 @@ import (
 
 // Config is everything a node can be told.
 type Config struct {
-	Data            string   // the directory that holds all state; made where it does not exist
-	Edge            string   // address of the edge, such as "127.0.0.1:8080"
-	API             string   // address of the REST API
-	APIToken        string   // the operator's token; empty: made at the first start and kept in Data/api-token
-	AccountID       string   // 32 hexadecimal digits; empty: made at the first start and kept in Data
-	Zone            string   // the name of the zone that routes belong to
-	Workerd         string   // path of workerd; empty: see workerd.Find
-	InsecureSandbox bool     // run even where Workers cannot be isolated
-	EgressAllow     []string // blocks of addresses that Workers may reach though they are not public, such as "127.0.0.0/8"
-	EgressDeny      []string // public ones that they may not
-	EgressCA        string   // a PEM file of certificates that subrequests trust beside the system's
-	APIAlias        []string // hosts that stand for the node's API in subrequests of platform Workers
+	Data            string           // the directory that holds all state; made where it does not exist
+	Edge            string           // address of the edge, such as "127.0.0.1:8080"
+	API             string           // address of the REST API
+	APIToken        string           // the operator's token; empty: made at the first start and kept in Data/api-token
+	AccountID       string           // 32 hexadecimal digits; empty: made at the first start and kept in Data
+	Zone            string           // the name of the zone that routes belong to
+	Workerd         string           // path of workerd; empty: see workerd.Find
+	InsecureSandbox bool             // run even where Workers cannot be isolated
+	EgressAllow     []string         // blocks of addresses that Workers may reach though they are not public, such as "127.0.0.0/8"
+	EgressDeny      []string         // public ones that they may not
+	EgressCA        string           // a PEM file of certificates that subrequests trust beside the system's
+	APIAlias        []string         // hosts that stand for the node's API in subrequests of platform Workers
 	Limits          atoll.NodeLimits // zero fields: the parts' own defaults, which are those of atoll.DefaultLimits
-	SecretKey       string       // seals secrets at rest; empty: made at the first start and kept in Data/secret.key
-	Log             *slog.Logger // nil: discarded
-	Stdout          io.Writer    // where the ready line goes
+	SecretKey       string           // seals secrets at rest; empty: made at the first start and kept in Data/secret.key
+	Log             *slog.Logger     // nil: discarded
+	Stdout          io.Writer        // where the ready line goes
 }
 
 // drainTime is how long a stopping node waits for the requests in progress.
