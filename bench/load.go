@@ -77,7 +77,7 @@ func (g *generator) run() error {
 	defer unix.Close(epoll)
 	g.epoll = epoll
 	for i := range g.Connections {
-		g.conns = append(g.conns, &loadConn{buf: make([]byte, 64<<10)})
+		g.conns = append(g.conns, &loadConn{buf: make([]byte, len(g.want)+64<<10)})
 		if err := g.connect(i); err != nil {
 			return err
 		}

@@ -29,7 +29,7 @@ func (s source) Script(_ context.Context, ref atoll.ScriptRef) (*atoll.Script, e
 }
 
 // serveSite runs an edge in front of a script of assets alone.
-func serveSite(t *testing.T, opts Options, files map[string]string, config atoll.AssetsConfig) *httptest.Server {
+func serveSite(t testing.TB, opts Options, files map[string]string, config atoll.AssetsConfig) *httptest.Server {
 	t.Helper()
 	lg := slog.New(slog.DiscardHandler)
 	blobs, err := durable.OpenBlobs(t.TempDir())
