@@ -252,6 +252,18 @@ func TestMemory(t *testing.T) {
 	}
 }
 
+// Without a compiler there is no WebAssembly, and the kernel lets the process have no memory that can be executed; all else
+// works.
+func TestJitless(t *testing.T) {
+	r := newRig(t, dispatch.Options{})
+	r.settings.Jitless = true
+	r.put(user("alice"), `export default { async fetch(request) {
+		let n = 0;
+		for (let i = 0; i < 1e5; i++) n += JSON.parse("[1]")[0] + /b+/.exec("abbb")[0].length; // what would be compiled by now
+		return new Response(n + " " + typeof WebAssembly); } }`)
+	r.want(user("alice"), "/", "400000 undefined")
+}
+
 func TestConcurrencyLimit(t *testing.T) {
 	r := newRig(t, dispatch.Options{MaxConcurrent: 2})
 	r.put(user("alice"), `export default { fetch(r) { if (r.url.endsWith("/hold")) return new Response(new ReadableStream({ pull() { return new Promise(() => {}); } })); return new Response("ok"); } }`)

@@ -37,6 +37,8 @@ type scripts struct {
 	active map[atoll.ScriptRef]*atoll.Version
 	blobs  map[string][]byte
 	reads  int
+
+	settings atoll.NamespaceSettings // of every namespace
 }
 
 func (s *scripts) Script(_ context.Context, ref atoll.ScriptRef) (*atoll.Script, error) {
@@ -47,7 +49,7 @@ func (s *scripts) Script(_ context.Context, ref atoll.ScriptRef) (*atoll.Script,
 	if v == nil {
 		return nil, ref.NotFound()
 	}
-	return &atoll.Script{Ref: ref, Active: v.ID, Version: v}, nil
+	return &atoll.Script{Ref: ref, Active: v.ID, Version: v, Settings: s.settings}, nil
 }
 
 func (s *scripts) load(hash string) ([]byte, error) {

@@ -99,7 +99,7 @@ func (f *Factory) Run(ctx context.Context) error {
 		missing := f.opts.Spares - len(f.spares)
 		f.mu.Unlock()
 		if missing > 0 {
-			s, err := f.spawn(f.opts.Memory)
+			s, err := f.spawn(f.opts.Memory, false)
 			if err != nil {
 				f.lg.Error("cannot start a spare process", "err", err)
 				select {
@@ -143,12 +143,12 @@ func (f *Factory) close() error {
 func (f *Factory) Start(spec Spec) (*Process, error) {
 	var s *spare
 	spec.Memory = cmp.Or(spec.Memory, f.opts.Memory)
-	if spec.Memory == f.opts.Memory {
+	if spec.Memory == f.opts.Memory && !spec.Jitless {
 		s = f.take()
 	}
 	if s == nil {
 		var err error
-		if s, err = f.spawn(spec.Memory); err != nil {
+		if s, err = f.spawn(spec.Memory, spec.Jitless); err != nil {
 			return nil, fmt.Errorf("start process: %w", err)
 		}
 	}
@@ -188,8 +188,9 @@ func (f *Factory) take() *spare {
 	return nil
 }
 
-// spawn starts a process that waits for its configuration and may use so many MiB.
-func (f *Factory) spawn(memory int) (_ *spare, err error) {
+// spawn starts a process that waits for its configuration, may use so many MiB, and may make code to execute unless it is
+// to run without a compiler.
+func (f *Factory) spawn(memory int, jitless bool) (_ *spare, err error) {
 	s := &spare{id: atoll.NewID(), output: &ring{}, drained: make(chan struct{})}
 	dir := filepath.Join(f.opts.Dir, s.id)
 	s.in = filepath.Join(dir, "in.sock")
@@ -252,6 +253,8 @@ func (f *Factory) spawn(memory int) (_ *spare, err error) {
 		Files:  []*os.File{inFile},
 		Binds:  []sandbox.Bind{bind},
 		Limits: sandbox.Limits{Data: dataLimit(memory), Files: processFiles},
+
+		NoNewCode: jitless,
 	})
 	if err != nil {
 		return nil, err

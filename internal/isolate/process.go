@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"atoll.dev/atoll/internal/hop"
 	"atoll.dev/atoll/internal/invocation"
 	"atoll.dev/atoll/internal/limits"
@@ -171,9 +173,15 @@ func newOutListener(s *spare) *outListener {
 }
 
 func (l *outListener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil {
-		return nil, http.ErrServerClosed
+	var c net.Conn
+	for c == nil || !l.isOwn(c.(*net.UnixConn)) {
+		if c != nil {
+			c.Close()
+		}
+		var err error
+		if c, err = l.Listener.Accept(); err != nil {
+			return nil, http.ErrServerClosed
+		}
 	}
 	conn := &outConn{UnixConn: c.(*net.UnixConn), spare: l.spare}
 	if p := l.spare.owner.Load(); p != nil && p.Spec.Ref.Namespace == "" {
@@ -187,6 +195,19 @@ func (l *outListener) Accept() (net.Conn, error) {
 		c.Close()
 		return nil, http.ErrServerClosed
 	}
+}
+
+// isOwn tells whether a connection is the process's own. Every user of the host can read the socket's name in
+// /proc/net/unix, and whoever connects to it speaks for the process.
+func (l *outListener) isOwn(c *net.UnixConn) bool {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return false
+	}
+	var peer *unix.Ucred
+	var perr error
+	err = raw.Control(func(fd uintptr) { peer, perr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
+	return err == nil && perr == nil && int(peer.Pid) == l.spare.proc.Pid()
 }
 
 type outConn struct {
