@@ -1,7 +1,6 @@
 package isolate
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -45,10 +44,6 @@ func (p *Process) Limit(cpu time.Duration) {
 	}()
 }
 
-// grace is the CPU time that code may use which is to stop. By the wall clock, what waits for its turn on a busy machine
-// would pass for what cannot be stopped.
-const grace = 100 * time.Millisecond
-
 // traced is a process as its meter sees it. It attaches to the process when it is first asked who runs, since a process
 // that has not loaded cannot be attached to.
 type traced struct {
@@ -62,7 +57,7 @@ type traced struct {
 func (t *traced) CPUTime() (time.Duration, error) { return t.process.CPUTime() }
 
 // Kill implements limits.Process.
-func (t *traced) Kill() { t.process.End(ErrCPU) }
+func (t *traced) Kill(why error) { t.process.End(fmt.Errorf("%w: %w", ErrCPU, why)) }
 
 func (t *traced) attach() (*terminate.Target, error) {
 	t.mu.Lock()
@@ -93,38 +88,48 @@ func (t *traced) close() {
 	}
 }
 
-// Current implements limits.Process.
-func (t *traced) Current() (limits.Context, error) {
+// Look implements limits.Process.
+func (t *traced) Look() (limits.Sight, error) {
 	target, err := t.attach()
 	if err != nil {
-		return 0, err
+		return limits.Sight{}, err
 	}
-	c, err := target.Current()
-	return limits.Context(c), err
+	s, err := target.Look()
+	return limits.Sight{
+		Current: limits.Context(s.Current), Place: s.Place, Entered: s.Entered, Started: limits.Context(s.Started),
+	}, err
+}
+
+// Asleep implements limits.Process.
+func (t *traced) Asleep() (bool, error) {
+	target, err := t.attach()
+	if err != nil {
+		return false, err
+	}
+	return target.Asleep()
+}
+
+// Alive implements limits.Process.
+func (t *traced) Alive(c limits.Context, place uintptr) (bool, error) {
+	target, err := t.attach()
+	if err != nil {
+		return false, err
+	}
+	return target.Alive(terminate.Context(c), place)
 }
 
 // Terminate implements limits.Process.
-func (t *traced) Terminate(ctx context.Context, c limits.Context) (limits.Outcome, error) {
+func (t *traced) Terminate(c limits.Context, over, late func() bool) (limits.Outcome, error) {
 	target, err := t.attach()
 	if err != nil {
 		return limits.Absent, err
 	}
-	began, err := t.CPUTime()
-	if err != nil {
-		return limits.Absent, err
+	outcome, err := target.Terminate(terminate.Context(c), over, late)
+	switch outcome {
+	case terminate.Terminated:
+		return limits.Terminated, err
+	case terminate.Overdue:
+		return limits.Overdue, err
 	}
-	outcome, err := target.Terminate(terminate.Context(c), func() bool {
-		used, err := t.CPUTime()
-		return err != nil || used-began > grace || ctx.Err() != nil
-	})
-	switch {
-	case err != nil:
-		return limits.Absent, err
-	case outcome == terminate.Terminated, outcome == terminate.Missed:
-		// Missed is also how it looks when a built-in function, structuredClone() for one, has obeyed by itself.
-		return limits.Terminated, nil
-	case outcome == terminate.Overdue:
-		return limits.Overdue, nil
-	}
-	return limits.Absent, nil
+	return limits.Absent, err
 }

@@ -20,6 +20,7 @@ type Engine struct {
 	slot    int64 // IoContext*: the request whose JavaScript the thread runs
 	isolate int64 // v8::Isolate*: the isolate it has entered
 	counter uint64
+	vtable  uint64 // what a context that exists begins with
 	idField uint64 // offset of an IoContext's id, a number no other context of the process ever has
 }
 
@@ -47,6 +48,7 @@ var symbols = []symbol{
 	function("_ZN2v88internal7Isolate18TerminateExecutionEv", taken),
 	{[]byte("_ZN7workerdL18threadLocalRequestE"), elf.STT_TLS, func(e *Engine, v uint64) { e.slot = int64(v) }},
 	{[]byte("_ZN2v88internal18g_current_isolate_E"), elf.STT_TLS, func(e *Engine, v uint64) { e.isolate = int64(v) }},
+	{[]byte("_ZTVN7workerd9IoContextE"), elf.STT_OBJECT, func(e *Engine, v uint64) { e.vtable = v + 16 }},
 	{[]byte("_ZZN7workerd9IoContext6nextIdEvE7counter"), elf.STT_OBJECT, func(e *Engine, v uint64) { e.counter = v }},
 }
 

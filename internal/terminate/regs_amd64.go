@@ -76,34 +76,30 @@ func readThreadPointer(pid int) (uintptr, error) {
 	return uintptr(r.Fs_base), err
 }
 
-// watch has the thread trapped when it writes the word at data and before it runs the instruction at code; 0 is none. See
-// Intel's manual, volume 3, "Debug Registers".
-func (s *stop) watch(data, code uintptr) error {
+// watch has the thread trapped when it writes the word at data and before it runs an instruction of code, of which there
+// may be two; 0 is none. See Intel's manual, volume 3, "Debug Registers".
+func (s *stop) watch(data uintptr, code ...uintptr) error {
 	const registers, control = 848, 848 + 7*8 // offsets of u_debugreg[0] and [7] in struct user
-	const (
-		enableFirst  = 1 << 0
-		enableSecond = 1 << 2
-		writeEight   = 0b1001 << 16 // the first's condition and length
-	)
-	s.watching = true // from here on there may be something to clear
+	const writeEight = 0b1001 << 16           // the first register's condition and length
+	s.watching = true                         // from here on there may be something to clear
 	if err := poke(s.t.pid, control, 0); err != nil {
 		return s.t.explain(err)
 	}
 	var on uintptr
-	if data != 0 {
-		on |= enableFirst | writeEight
-		if err := poke(s.t.pid, registers, data); err != nil {
+	for i, addr := range append([]uintptr{data}, code...) {
+		if addr == 0 {
+			continue
+		}
+		on |= 1 << (2 * i)
+		if i == 0 {
+			on |= writeEight
+		}
+		if err := poke(s.t.pid, registers+uintptr(8*i), addr); err != nil {
 			return s.t.explain(err)
 		}
 	}
-	if code != 0 {
-		on |= enableSecond
-		if err := poke(s.t.pid, registers+8, code); err != nil {
-			return s.t.explain(err)
-		}
-	}
-	if on == 0 {
-		s.watching = false
+	s.watching = on != 0
+	if !s.watching {
 		return nil
 	}
 	return s.t.explain(poke(s.t.pid, control, on))

@@ -65,39 +65,41 @@ func readThreadPointer(pid int) (uintptr, error) {
 	return uintptr(tp), err
 }
 
-// debugRegisters is the kernel's struct user_hwdebug_state with one register.
+// debugRegisters is the kernel's struct user_hwdebug_state with as many registers as are used.
 type debugRegisters struct {
-	info, pad0 uint32
-	addr       uint64
-	ctrl, pad1 uint32
+	info, pad uint32
+	reg       [2]struct {
+		addr      uint64
+		ctrl, pad uint32
+	}
 }
 
-// watch has the thread trapped before it writes the word at data and before it runs the instruction at code; 0 is none.
-func (s *stop) watch(data, code uintptr) error {
+// watch has the thread trapped before it writes the word at data and before it runs an instruction of code, of which there
+// may be two; 0 is none.
+func (s *stop) watch(data uintptr, code ...uintptr) error {
 	const on, user, store = 1, 2 << 1, 2 << 3
 	s.watching = true // from here on there may be something to clear
-	d := debugRegisters{addr: uint64(data)}
+	var d, c debugRegisters
 	if data != 0 {
-		d.ctrl = 0xff<<5 | store | user | on
+		d.reg[0].addr, d.reg[0].ctrl = uint64(data), 0xff<<5|store|user|on
 	}
-	if err := setDebug(s.t.pid, unix.NT_ARM_HW_WATCH, &d); err != nil {
+	for i, addr := range code {
+		c.reg[i].addr, c.reg[i].ctrl = uint64(addr), 0xf<<5|user|on
+	}
+	if err := setDebug(s.t.pid, unix.NT_ARM_HW_WATCH, &d, 1); err != nil {
 		return s.t.explain(err)
 	}
-	c := debugRegisters{addr: uint64(code)}
-	if code != 0 {
-		c.ctrl = 0xf<<5 | user | on
-	}
-	if err := setDebug(s.t.pid, unix.NT_ARM_HW_BREAK, &c); err != nil {
+	if err := setDebug(s.t.pid, unix.NT_ARM_HW_BREAK, &c, len(c.reg)); err != nil {
 		return s.t.explain(err)
 	}
-	s.watching = data != 0 || code != 0
+	s.watching = data != 0 || len(code) > 0
 	return nil
 }
 
 // written is the word at data, whose writing has trapped the thread. The trap comes before the instruction, which is
 // stepped over here.
 func (s *stop) written(data uintptr) (uint64, error) {
-	if err := s.watch(0, 0); err != nil {
+	if err := s.watch(0); err != nil {
 		return 0, err
 	}
 	if err := s.restore(); err != nil {
@@ -114,11 +116,13 @@ func (s *stop) written(data uintptr) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return word, s.watch(data, 0)
+	return word, s.watch(data)
 }
 
-func setDebug(pid, set int, d *debugRegisters) error {
-	if _, err := registerSet(unix.PTRACE_SETREGSET, pid, set, unsafe.Pointer(d), int(unsafe.Sizeof(*d))); err != nil {
+func setDebug(pid, set int, d *debugRegisters, n int) error {
+	const head = 8
+	size := head + n*int(unsafe.Sizeof(d.reg[0]))
+	if _, err := registerSet(unix.PTRACE_SETREGSET, pid, set, unsafe.Pointer(d), size); err != nil {
 		return fmt.Errorf("set debug register: %w", err)
 	}
 	return nil

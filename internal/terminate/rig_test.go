@@ -46,11 +46,14 @@ export default {
 		case "/sort": for (;;) Array.from({ length: 1e5 }, () => Math.random()).sort((a, b) => a - b);
 		case "/getter": { const o = { get x() { return this.x; } }; for (;;) { try { o.x; } catch { } } }
 		case "/proxy": { const p = new Proxy({}, { get: (t, k) => p[k + "x"] }); for (;;) { try { p.a; } catch { } } }
+		case "/clone": { const big = Array.from({ length: 1e5 }, (_, i) => ({ i })); for (;;) structuredClone(big); }
+		case "/stringify": { const big = Array.from({ length: 1e5 }, (_, i) => ({ i })); for (;;) JSON.stringify(big); }
 		case "/json": { const s = "[" + "[1,2,3],".repeat(3e6) + "1]"; for (;;) JSON.parse(s); }
 		case "/promises": { const f = () => Promise.resolve().then(f); await f(); break; }
 		case "/timer": await new Promise(() => setTimeout(loop, 5)); break;
 		case "/wait": await scheduler.wait(ms); return new Response("waited");
 		case "/after": ctx.waitUntil((async () => { await scheduler.wait(5); loop(); })()); return new Response("answered");
+		case "/later": ctx.waitUntil((async () => { for (let i = 0; i < ms / 10; i++) { for (let j = 0; j < 1e6; j++); await scheduler.wait(10); } })()); return new Response("answered");
 		case "/work": { // turns of a little work with waits between
 			const out = [];
 			for (let i = 0; i < 3; i++) { let s = 0; for (let j = 0; j < 3e4; j++) s += j % 7; out.push(s); await scheduler.wait(1); }
@@ -248,10 +251,41 @@ func (r *rig) busy() Context {
 	return None
 }
 
+// sighting is the next look that sees a request.
+func (r *rig) sighting() Sight {
+	r.Helper()
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
+		s, err := r.target.Look()
+		if err != nil {
+			r.Fatal(err)
+		}
+		if s.Current != None {
+			return s
+		}
+	}
+	r.Fatal("no request runs")
+	return Sight{}
+}
+
+// settle waits until the process has nothing to do.
+func (r *rig) settle() {
+	r.Helper()
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); pause(100 * time.Microsecond) {
+		asleep, err := r.target.Asleep()
+		if err != nil {
+			r.Fatal(err)
+		}
+		if asleep {
+			return
+		}
+	}
+	r.Fatal("the process does not come to rest")
+}
+
 // terminate ends a request, giving V8 as long as it is used to.
 func (r *rig) terminate(c Context) Outcome {
 	r.Helper()
-	o, err := r.target.Terminate(c, after(5*time.Second))
+	o, err := r.target.Terminate(c, nil, after(5*time.Second))
 	if err != nil {
 		r.Fatal(err)
 	}

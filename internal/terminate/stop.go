@@ -66,7 +66,7 @@ func (s *stop) release() error {
 	}
 	err := s.restore()
 	if s.watching {
-		err = errors.Join(err, s.watch(0, 0))
+		err = errors.Join(err, s.watch(0))
 	}
 	err = errors.Join(err, s.t.explain(unix.PtraceDetach(s.t.pid)))
 	for _, sig := range s.held {

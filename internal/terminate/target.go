@@ -1,6 +1,7 @@
 package terminate
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -29,6 +30,7 @@ type Target struct {
 	engine *Engine
 	pid    int
 	pidfd  int
+	stat   int     // /proc/PID/stat, open
 	base   uintptr // where the executable is loaded
 	thread uintptr // the main thread's thread pointer
 
@@ -48,7 +50,10 @@ func (e *Engine) Attach(pid int) (*Target, error) {
 		return nil, fmt.Errorf("attach to process %d: %w", pid, err)
 	}
 	t := &Target{engine: e, pid: pid, pidfd: pidfd}
-	if err := t.locate(); err != nil {
+	if t.stat, err = unix.Open(fmt.Sprintf("/proc/%d/stat", pid), unix.O_RDONLY|unix.O_CLOEXEC, 0); err == nil {
+		err = t.locate()
+	}
+	if err != nil {
 		if !errors.Is(err, ErrNotReady) && t.ending() {
 			err = ErrGone
 		}
@@ -66,7 +71,10 @@ func (t *Target) Close() error {
 		return nil
 	}
 	err := unix.Close(t.pidfd)
-	t.pidfd = -1
+	if t.stat >= 0 {
+		err = errors.Join(err, unix.Close(t.stat))
+	}
+	t.pidfd, t.stat = -1, -1
 	return err
 }
 
@@ -106,8 +114,9 @@ func (t *Target) locate() error {
 
 // Sight is what a process is seen to do at one moment.
 type Sight struct {
-	// Current is the request whose JavaScript runs.
+	// Current is the request whose JavaScript runs, and Place where the process keeps it; others may be kept there later.
 	Current Context
+	Place   uintptr
 	// Entered tells that the thread is in the isolate: it runs JavaScript, for Current or, where that is None, for nobody,
 	// as when modules are evaluated or finalizers run.
 	Entered bool
@@ -133,7 +142,7 @@ func (t *Target) Look() (Sight, error) {
 	case addr == 0:
 		return sight, nil
 	case addr == guess && w.n == 4:
-		sight.Current = Context(w.value[3] + 1)
+		sight.Current, sight.Place = Context(w.value[3]+1), addr
 		return sight, nil
 	}
 	t.lastAddr.Store(addr)
@@ -141,8 +150,34 @@ func (t *Target) Look() (Sight, error) {
 	if errors.Is(err, unix.EFAULT) { // the request has ended meanwhile
 		return sight, nil
 	}
-	sight.Current = Context(id + 1)
+	sight.Current, sight.Place = Context(id+1), addr
 	return sight, err
+}
+
+// Alive tells whether a request seen at place has work left: a response to send, or work after it.
+func (t *Target) Alive(c Context, place uintptr) (bool, error) {
+	var w words
+	w.want(place, place+uintptr(t.engine.idField))
+	err := w.read(t.pid)
+	if errors.Is(err, unix.EFAULT) {
+		return false, nil
+	}
+	return uintptr(w.value[0]) == t.base+uintptr(t.engine.vtable) && Context(w.value[1]+1) == c, err
+}
+
+// Asleep tells whether the process's main thread waits for something to do.
+func (t *Target) Asleep() (bool, error) {
+	var b [64]byte
+	n, err := unix.Pread(t.stat, b[:], 0)
+	if err == unix.ESRCH {
+		return false, ErrGone
+	}
+	// The state follows the name, which is in parentheses and may hold some (proc_pid_stat(5)).
+	i := bytes.LastIndexByte(b[:max(n, 0)], ')')
+	if err != nil || i < 0 || i+2 >= n {
+		return false, fmt.Errorf("read state: %w", err)
+	}
+	return b[i+2] == 'S', nil
 }
 
 // Current returns the request whose JavaScript runs at this moment.

@@ -15,7 +15,7 @@ import (
 // Whatever keeps a request busy can be ended, save long built-in functions.
 func TestTerminate(t *testing.T) {
 	r := newRig(t, rigOptions{})
-	for _, name := range []string{"loop", "microtasks", "regex", "finally", "wasm", "sort", "getter", "proxy", "promises", "timer"} {
+	for _, name := range []string{"loop", "microtasks", "regex", "finally", "wasm", "clone", "stringify", "sort", "getter", "proxy", "promises", "timer"} {
 		t.Run(name, func(t *testing.T) {
 			r := r.with(t)
 			waiting := r.background(10, "/wait?ms=100")
@@ -131,7 +131,7 @@ func TestOverdue(t *testing.T) {
 	c := r.busy()
 	overdue := 0
 	for range 20 {
-		o, err := r.target.Terminate(c, after(5*time.Millisecond))
+		o, err := r.target.Terminate(c, nil, after(5*time.Millisecond))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -147,7 +147,7 @@ func TestOverdue(t *testing.T) {
 	}
 	r.proc.Kill()
 	a.wait()
-	if _, err := r.target.Terminate(c, after(time.Minute)); !errors.Is(err, ErrGone) {
+	if _, err := r.target.Terminate(c, nil, after(time.Minute)); !errors.Is(err, ErrGone) {
 		t.Errorf("after its end: %v", err)
 	}
 	if _, err := r.target.Current(); !errors.Is(err, ErrGone) {
@@ -166,7 +166,7 @@ func TestDeathInStop(t *testing.T) {
 		c := r.busy()
 		done := make(chan error, 1)
 		go func() {
-			_, err := r.target.Terminate(c, after(time.Minute))
+			_, err := r.target.Terminate(c, nil, after(time.Minute))
 			done <- err
 		}()
 		for !r.traced() {
@@ -220,7 +220,7 @@ func TestStoppedProcess(t *testing.T) {
 	if err := r.proc.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	o, err := r.target.Terminate(c, after(50*time.Millisecond))
+	o, err := r.target.Terminate(c, nil, after(50*time.Millisecond))
 	t.Log(o, err)
 	if err := r.proc.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
@@ -254,11 +254,25 @@ func TestLook(t *testing.T) {
 	for n := Context(2); n < 5; n++ {
 		a := r.background(1, "/loop")
 		c := r.busy()
-		if s, err := r.target.Look(); s != (Sight{c, true, n}) || c != n || err != nil {
+		s, err := r.target.Look()
+		if s.Current != c || !s.Entered || s.Started != n || c != n || err != nil {
 			t.Errorf("request %d: %+v, %v", n, s, err)
+		}
+		if alive, err := r.target.Alive(c, s.Place); !alive || err != nil {
+			t.Errorf("a request that runs is alive: %v, %v", alive, err)
+		}
+		if alive, err := r.target.Alive(c+1, s.Place); alive || err != nil {
+			t.Errorf("a later one in its place is alive: %v, %v", alive, err)
 		}
 		r.terminate(c)
 		a.wait()
+		r.settle()
+		if alive, err := r.target.Alive(c, s.Place); alive || err != nil {
+			t.Errorf("a request that has ended is alive: %v, %v", alive, err)
+		}
+	}
+	if alive, err := r.target.Alive(1, 8); alive || err != nil {
+		t.Errorf("a request at no address is alive: %v, %v", alive, err)
 	}
 	var collected bool
 	// A function that runs after garbage collection runs for no request.
@@ -275,6 +289,25 @@ func TestLook(t *testing.T) {
 	}
 	r.proc.Kill()
 	a.wait()
+}
+
+// A request is alive while it has work after its response.
+func TestAlive(t *testing.T) {
+	r := newRig(t, rigOptions{})
+	r.want("/later?ms=300", 200, "answered")
+	s := r.sighting()
+	if alive, err := r.target.Alive(s.Current, s.Place); !alive || err != nil {
+		t.Errorf("after the response: %v, %v", alive, err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; pause(time.Millisecond) {
+		alive, err := r.target.Alive(s.Current, s.Place)
+		if err != nil || time.Now().After(deadline) {
+			t.Fatalf("after its work: %v, %v", alive, err)
+		}
+		if !alive {
+			break
+		}
+	}
 }
 
 // Attach may come before the process has been loaded.

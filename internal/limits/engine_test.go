@@ -1,0 +1,561 @@
+package limits_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"atoll.dev/atoll/internal/limits"
+	"atoll.dev/atoll/internal/sandbox"
+	"atoll.dev/atoll/internal/terminate"
+	"atoll.dev/atoll/internal/workerd"
+	"atoll.dev/atoll/internal/workerd/workerdtest"
+)
+
+// TestMain lets the test binary be the program that sets sandboxed children up.
+func TestMain(m *testing.M) {
+	sandbox.Main()
+	os.Exit(m.Run())
+}
+
+// worker burns processor time by the round: clocks do not advance in a Worker while it runs.
+const worker = `
+let count = 0;
+const burn = (rounds) => { let x = 1; for (let i = 0; i < rounds; i++) x = (x * 1103515245 + 12345) % 2147483648; return x; };
+const registry = new FinalizationRegistry(() => { for (;;) {} });
+export default {
+	async fetch(request, env, ctx) {
+		const url = new URL(request.url);
+		const n = Number(url.searchParams.get("n"));
+		switch (url.pathname) {
+		case "/": return new Response("hello");
+		case "/count": return new Response(String(++count));
+		case "/spin": for (;;) burn(1000);
+		case "/burn": burn(n); return new Response("burnt");
+		case "/thrice": for (let i = 0; i < 3; i++) { await scheduler.wait(5); burn(n); } return new Response("burnt");
+		case "/wait": await scheduler.wait(n); return new Response("waited");
+		case "/after": ctx.waitUntil((async () => { await scheduler.wait(n); for (;;) burn(1000); })()); return new Response("answered");
+		case "/interval": setInterval(() => { for (;;) burn(1000); }, 1); await scheduler.wait(n); return new Response("waited");
+		case "/json": { const s = "[" + "[1,2,3],".repeat(3e6) + "1]"; for (;;) JSON.parse(s); }
+		case "/finalizer": for (let i = 0; ; i++) { registry.register(new Array(1e5).fill(i), i); if (i % 100 == 0) await scheduler.wait(1); }
+		case "/echo": return new Response(request.body);
+		case "/mixed": { // short turns with short waits
+			for (let i = 0; i < 5; i++) { burn(n); await scheduler.wait(1); }
+			return new Response("mixed");
+		}
+		}
+		return new Response("no such path", { status: 404 });
+	}
+}`
+
+const ms = time.Millisecond
+
+// process is a sandboxed workerd as a Meter sees it.
+type process struct {
+	*sandbox.Process
+	t      testing.TB
+	target *terminate.Target
+	looks  atomic.Int64
+	killed atomic.Bool
+}
+
+func (p *process) Look() (limits.Sight, error) {
+	p.looks.Add(1)
+	s, err := p.target.Look()
+	return limits.Sight{Current: limits.Context(s.Current), Place: s.Place, Entered: s.Entered, Started: limits.Context(s.Started)}, err
+}
+
+func (p *process) Asleep() (bool, error) { return p.target.Asleep() }
+
+func (p *process) Alive(c limits.Context, place uintptr) (bool, error) {
+	return p.target.Alive(terminate.Context(c), place)
+}
+
+func (p *process) Terminate(c limits.Context, over, late func() bool) (limits.Outcome, error) {
+	o, err := p.target.Terminate(terminate.Context(c), over, late)
+	return map[terminate.Outcome]limits.Outcome{terminate.Terminated: limits.Terminated, terminate.Overdue: limits.Overdue}[o], err
+}
+
+func (p *process) Kill(why error) {
+	p.t.Logf("killed: %v", why)
+	p.killed.Store(true)
+	p.Process.Kill()
+}
+
+// rig is a workerd that runs worker under a limit.
+type rig struct {
+	testing.TB
+	proc   *process
+	meter  *limits.Meter
+	client *http.Client
+	perMs  float64       // rounds of burn in a millisecond
+	beside time.Duration // what /thrice takes without them
+}
+
+var engineOf = sync.OnceValues(func() (*terminate.Engine, error) { return terminate.Load(enginePath) })
+
+var enginePath string
+
+func newRig(t testing.TB, limit time.Duration) *rig {
+	t.Helper()
+	bin := workerdtest.Binary(t)
+	enginePath = bin.Path
+	engine, err := engineOf()
+	if err != nil {
+		t.Fatal(err)
+	}
+	box, err := sandbox.New(sandbox.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { box.Close() })
+	message, err := workerd.Encode(workerd.Config{
+		Services: []workerd.Service{
+			{Name: "internet", Kind: workerd.External{Address: "unix:/nowhere"}},
+			{Name: "main", Kind: workerd.Worker{
+				Modules:           []workerd.Module{{Name: "main.js", Body: []byte(worker)}},
+				CompatibilityDate: "2026-01-01",
+			}},
+		},
+		Sockets: []workerd.Socket{{Name: "http", Address: "*:0", Service: workerd.Designator{Name: "main"}}},
+		V8Flags: []string{"--single-threaded"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp("", "lm") // a Unix socket's path has at most 107 bytes
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	socket := filepath.Join(dir, "in.sock")
+	in := listen(t, socket)
+	defer in.Close()
+	stdin, feed, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stdin.Close()
+	p, err := box.Start(sandbox.Command{
+		Path: bin.Path, Args: []string{"serve", "--binary", "-", "--experimental", "--socket-fd", "http=3"}, Stdin: stdin, Files: []*os.File{in},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		p.Kill()
+		<-p.Done()
+	})
+	if _, err := feed.Write(message); err != nil {
+		t.Fatal(err)
+	}
+	feed.Close()
+	r := &rig{TB: t, proc: &process{Process: p, t: t}}
+	tr := &http.Transport{MaxIdleConnsPerHost: 1000, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", socket)
+	}}
+	t.Cleanup(tr.CloseIdleConnections)
+	r.client = &http.Client{Transport: tr, Timeout: 30 * time.Second}
+	r.want("/", 200, "hello")
+	if r.proc.target, err = engine.Attach(p.Pid()); err != nil {
+		t.Fatal(err)
+	}
+	r.calibrate()
+	if limit > 0 {
+		r.meter = limits.New(r.proc, limit)
+		t.Cleanup(func() { r.meter.Close() })
+	}
+	return r
+}
+
+func listen(t testing.TB, path string) *os.File {
+	t.Helper()
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	l.SetUnlinkOnClose(false)
+	f, err := l.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// get is the status and body of a request; the body of a failed one is the error.
+func (r *rig) get(path string) (int, string) {
+	r.meter.Begin()
+	defer r.meter.End()
+	resp, err := r.client.Get("http://worker" + path)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return resp.StatusCode, err.Error()
+	}
+	return resp.StatusCode, string(b)
+}
+
+func (r *rig) want(path string, status int, body string) {
+	r.Helper()
+	if gotStatus, got := r.get(path); gotStatus != status || got != body {
+		r.Errorf("%s: got %d %q, want %d %q", path, gotStatus, got, status, body)
+	}
+}
+
+// cpu is the process's clock when it has come to rest, since before that the clock lags.
+func (r *rig) cpu() time.Duration {
+	r.Helper()
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Microsecond) {
+		asleep, err := r.proc.target.Asleep()
+		if err != nil {
+			r.Fatal(err)
+		}
+		if asleep {
+			break
+		}
+	}
+	return r.cpu1()
+}
+
+// calibrate finds how many rounds take a millisecond, once the function is compiled, and what a request takes beside them.
+func (r *rig) calibrate() {
+	r.Helper()
+	const rounds = 400_000
+	measure := func(n int) time.Duration {
+		var took []time.Duration
+		for range 25 {
+			start := r.cpu()
+			r.get(fmt.Sprintf("/thrice?n=%d", n))
+			took = append(took, r.cpu()-start)
+		}
+		return median(took)
+	}
+	measure(rounds)
+	r.beside = measure(0)
+	r.perMs = 3 * rounds / (float64(measure(rounds)-r.beside) / float64(ms))
+}
+
+// rounds is how many take d.
+func (r *rig) rounds(d time.Duration) int { return int(r.perMs * float64(d) / float64(ms)) }
+
+func median(list []time.Duration) time.Duration {
+	list = slices.Clone(list)
+	slices.Sort(list)
+	return list[len(list)/2]
+}
+
+// answers collects what requests in the background were answered.
+type answers struct {
+	wg sync.WaitGroup
+	mu sync.Mutex
+	n  map[string]int
+}
+
+func (r *rig) background(n int, path string) *answers {
+	a := &answers{n: map[string]int{}}
+	for range n {
+		a.wg.Go(func() {
+			status, body := r.get(path)
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			a.n[fmt.Sprintf("%d %s", status, body)]++
+		})
+	}
+	return a
+}
+
+func (a *answers) String() string {
+	a.wg.Wait()
+	var parts []string
+	for k, n := range a.n {
+		parts = append(parts, fmt.Sprintf("%dx %q", n, k))
+	}
+	slices.Sort(parts)
+	return strings.Join(parts, ", ")
+}
+
+const stopped = "Internal Server Error"
+
+// A spin ends soon after its limit by the processor's clock, alone and among a hundred requests that wait.
+func TestSpin(t *testing.T) {
+	for _, waiting := range []int{0, 100} {
+		t.Run(fmt.Sprintf("among-%d", waiting), func(t *testing.T) {
+			r := newRig(t, 10*ms)
+			others := r.background(waiting, "/wait?n=4000")
+			var took []time.Duration
+			for n := 1; n <= 200; n++ {
+				start := r.cpu()
+				r.want("/spin", 500, stopped)
+				took = append(took, r.cpu()-start)
+				if !r.meter.Claim() || r.meter.Claim() {
+					t.Error("the termination could not be claimed once")
+				}
+				r.want("/count", 200, fmt.Sprint(n))
+			}
+			want := ""
+			if waiting > 0 {
+				want = fmt.Sprintf(`%dx "200 waited"`, waiting)
+			}
+			if got := others.String(); got != want {
+				t.Errorf("those that waited were answered %s", got)
+			}
+			slices.Sort(took)
+			t.Logf("ended after %v of processor time (median of %d; %v to %v, 90 of 100 below %v)", median(took), len(took), took[0], took[len(took)-1], took[len(took)*9/10])
+			if m := median(took); m < 10*ms || m > 15*ms {
+				t.Errorf("the median is %v", m)
+			}
+		})
+	}
+}
+
+// Three turns with waits between count together. On a busy machine looks come late, and a Worker's time includes what the
+// engine does around it, so single results near the limit prove nothing.
+func TestThreeTurns(t *testing.T) {
+	for _, waiting := range []int{0, 100} {
+		for _, burn := range []time.Duration{9 * ms, 12 * ms} {
+			t.Run(fmt.Sprintf("%dms-among-%d", burn/ms, waiting), func(t *testing.T) {
+				r := newRig(t, 10*ms)
+				t.Logf("%.0f rounds a millisecond, %v beside them", r.perMs, r.beside)
+				others := r.background(waiting, "/wait?n=3000")
+				passed, ended, wrong := 0, 0, 0
+				var took []time.Duration
+				for range 40 {
+					start := r.cpu()
+					status, body := r.get(fmt.Sprintf("/thrice?n=%d", r.rounds(burn/3)))
+					used := r.cpu() - start
+					took = append(took, used)
+					switch {
+					case status == 200 && body == "burnt":
+						passed++
+						if used > 125*ms/10 {
+							wrong++
+						}
+					case status == 500 && body == stopped:
+						ended++
+						if used < 10*ms {
+							wrong++
+						}
+					default:
+						t.Errorf("answered %d %s", status, body)
+					}
+				}
+				slices.Sort(took)
+				t.Logf("%d passed, %d were ended, %d wrongly; they used %v (median; %v to %v)", passed, ended, wrong, median(took), took[0], took[len(took)-1])
+				if right := map[bool]int{true: passed, false: ended}[burn < 10*ms]; right < 24 || wrong > 12 {
+					t.Error("that is not right")
+				}
+				if waiting > 0 {
+					if got, want := others.String(), fmt.Sprintf(`%dx "200 waited"`, waiting); got != want {
+						t.Errorf("those that waited were answered %s", got)
+					}
+				}
+			})
+		}
+	}
+}
+
+// What goes on after the response, in timers and in waits counts as well.
+func TestAfterResponse(t *testing.T) {
+	r := newRig(t, 10*ms)
+	for range 5 {
+		start := r.cpu()
+		r.want("/after?n=20", 200, "answered")
+		r.ended(1)
+		if used := r.cpu() - start; used > 60*ms {
+			t.Errorf("ended after %v", used)
+		}
+	}
+	r.want("/count", 200, "1")
+	if r.proc.killed.Load() {
+		t.Error("the process was killed")
+	}
+}
+
+// ended waits until some terminations can be claimed.
+func (r *rig) ended(n int) {
+	r.Helper()
+	for deadline := time.Now().Add(20 * time.Second); n > 0; time.Sleep(ms) {
+		if r.meter.Claim() {
+			n--
+		}
+		if time.Now().After(deadline) {
+			r.Fatal("nothing was terminated")
+		}
+	}
+}
+
+// What cannot be ended dies with its process.
+func TestEngineKill(t *testing.T) {
+	for _, path := range []string{"/json", "/finalizer", "/interval?n=20000"} {
+		name, _, _ := strings.Cut(path[1:], "?")
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, 50*ms)
+			a := r.background(1, path)
+			select {
+			case <-r.proc.Done():
+			case <-time.After(30 * time.Second):
+				t.Fatal("it goes on")
+			}
+			a.wg.Wait()
+			if !r.proc.killed.Load() {
+				t.Error("it died by itself")
+			}
+			t.Logf("killed after %v", r.proc.ExitState().CPU)
+		})
+	}
+}
+
+// Moving a body is the engine's work, which is nobody's.
+func TestBodies(t *testing.T) {
+	r := newRig(t, 20*ms)
+	const size = 256 << 20
+	start := r.cpu()
+	r.meter.Begin()
+	defer r.meter.End()
+	resp, err := r.client.Post("http://worker/echo", "", io.LimitReader(zeros{}, size))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	n, err := io.Copy(io.Discard, resp.Body)
+	if resp.StatusCode != 200 || n != size || err != nil {
+		t.Errorf("answered %d, %d bytes, %v", resp.StatusCode, n, err)
+	}
+	t.Logf("moved in %v of processor time", r.cpu()-start)
+}
+
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
+
+// A thousand terminations among requests of all kinds: every one that fails is one that spun.
+func TestMixedLoad(t *testing.T) {
+	spins := 1000
+	if testing.Short() {
+		spins = 50
+	}
+	r := newRig(t, 10*ms)
+	var stop atomic.Bool
+	var innocents sync.WaitGroup
+	var answered atomic.Int64
+	for _, c := range []struct{ path, want string }{
+		{"/", "hello"}, {"/", "hello"}, {"/", "hello"}, {"/wait?n=20", "waited"}, {"/wait?n=300", "waited"},
+		{fmt.Sprintf("/mixed?n=%d", r.rounds(ms/2)), "mixed"}, {fmt.Sprintf("/mixed?n=%d", r.rounds(ms)), "mixed"},
+		{fmt.Sprintf("/burn?n=%d", r.rounds(3*ms)), "burnt"}, {fmt.Sprintf("/thrice?n=%d", r.rounds(2*ms)), "burnt"},
+	} {
+		innocents.Go(func() {
+			for !stop.Load() {
+				if status, body := r.get(c.path); status != 200 || body != c.want {
+					t.Errorf("%s: answered %d %q", c.path, status, body)
+				}
+				answered.Add(1)
+			}
+		})
+	}
+	var hogs sync.WaitGroup
+	var left atomic.Int64
+	left.Store(int64(spins))
+	start := r.cpu1()
+	for range 2 {
+		hogs.Go(func() {
+			for left.Add(-1) >= 0 {
+				if status, body := r.get("/spin"); status != 500 || body != stopped {
+					t.Errorf("a spin was answered %d %q", status, body)
+				}
+			}
+		})
+	}
+	hogs.Wait()
+	stop.Store(true)
+	innocents.Wait()
+	t.Logf("%d requests were answered beside %d that were ended; %v of processor time, %d looks", answered.Load(), spins, r.cpu1()-start, r.proc.looks.Load())
+	if r.proc.killed.Load() {
+		t.Error("the process was killed")
+	}
+}
+
+// cpu1 is the process's clock, as exact as it is.
+func (r *rig) cpu1() time.Duration {
+	r.Helper()
+	d, err := r.proc.CPUTime()
+	if err != nil {
+		r.Fatal(err)
+	}
+	return d
+}
+
+// BenchmarkOverhead compares the requests of a busy process without a limit and under one, in turns.
+func BenchmarkOverhead(b *testing.B) {
+	for _, limit := range []time.Duration{10 * ms, 50 * ms, 30 * time.Second} {
+		b.Run(limit.String(), func(b *testing.B) {
+			for _, clients := range []int{1, 8} {
+				b.Run(fmt.Sprintf("clients-%d", clients), func(b *testing.B) {
+					r := newRig(b, limit)
+					meter := r.meter
+					load := func(m *limits.Meter) time.Duration {
+						r.meter = m
+						var group sync.WaitGroup
+						start := time.Now()
+						for range clients {
+							group.Go(func() {
+								for range 400 / clients {
+									r.want("/", 200, "hello")
+								}
+							})
+						}
+						group.Wait()
+						return time.Since(start)
+					}
+					var ratios []float64
+					load(nil)
+					for b.Loop() {
+						with, without := load(meter), load(nil)
+						ratios = append(ratios, float64(without)/float64(with))
+					}
+					slices.Sort(ratios)
+					b.ReportMetric(ratios[len(ratios)/2], "of-unlimited")
+					b.ReportMetric(float64(r.proc.looks.Load())/float64(b.N)/400, "looks/req")
+				})
+			}
+		})
+	}
+}
+
+// BenchmarkLook is what one look at a process costs.
+func BenchmarkLook(b *testing.B) {
+	r := newRig(b, 0)
+	for b.Loop() {
+		if _, err := r.proc.CPUTime(); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := r.proc.Look(); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := r.proc.Asleep(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkBegin is what an invocation pays itself.
+func BenchmarkBegin(b *testing.B) {
+	r := newRig(b, 10*ms)
+	for b.Loop() {
+		r.meter.Begin()
+		r.meter.End()
+	}
+}

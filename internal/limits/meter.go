@@ -1,0 +1,260 @@
+// Package limits meters what invocations use. A [Meter] holds those of one process to their CPU limit, and has the one that
+// is over it stopped while the others go on.
+//
+// It decides from clocks and does no I/O of its own: a [Process] tells it the time and does what it says. It knows no HTTP.
+//
+// # How CPU time is told apart
+//
+// All invocations of a process run on one thread, one at a time, and have the same limit. The process's CPU clock is exact,
+// but is one for all. Whose JavaScript runs at a moment is known by its context, which is never used twice: an invocation's
+// work after its response and its timers run in its context too. So a Meter looks at both, now and then, and charges what
+// the clock has advanced to the context it sees.
+//
+// Looks are rare until a context has been seen that may be on its way to its limit, and then frequent, 50 times a limit.
+// A context that runs in one go, or in turns with nobody else, is stopped within a few looks of its limit. In turns with
+// others it is stopped for certain somewhere below twice its limit, as long as its turns are no shorter than the time
+// between looks; below that, an innocent one is given more than its share of the doubt. The first time after a long silence
+// is a doubt as well. An invocation younger than its limit cannot be over it, since CPU time does not pass faster than wall
+// time, so that short ones cost two calls and hardly a look.
+//
+// # Concurrency
+//
+// A Meter may be used concurrently. It runs one goroutine while its process is in use, and for some seconds after; then a
+// timer has a look at the clock from time to time. Close ends both.
+package limits
+
+import (
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Context names whose JavaScript runs; 0 is nobody's. A process numbers them in the order in which it makes them.
+type Context uint64
+
+// Sight is what a process is seen to do at one moment.
+type Sight struct {
+	Current Context // whose JavaScript runs
+	Place   uintptr // where Current is kept
+	Entered bool    // JavaScript runs: where Current is 0, it is that of no invocation
+	Started Context // the newest context
+}
+
+// Process is what a Meter watches.
+type Process interface {
+	// CPUTime is the CPU time the process has used.
+	CPUTime() (time.Duration, error)
+	// Look tells what the process does at this moment. The error is ErrBlind where that can never be told.
+	Look() (Sight, error)
+	// Asleep tells whether the process waits for something to do.
+	Asleep() (bool, error)
+	// Alive tells whether a context that was seen at place has work left.
+	Alive(c Context, place uintptr) (bool, error)
+	// Terminate stops the process and ends what c runs, if it runs at this moment and over, asked in the stop, says so. It
+	// returns Overdue when that could not be interrupted before late has returned true. After an error the process has to
+	// be killed.
+	Terminate(c Context, over, late func() bool) (Outcome, error)
+	// Kill ends the process, which is over its CPU limit, and says why it had to be.
+	Kill(why error)
+}
+
+// Outcome is what came of a termination.
+type Outcome int
+
+// The outcomes.
+const (
+	Absent     Outcome = iota // it was not running any more
+	Terminated                // it has been ended
+	Overdue                   // it runs on, in something that cannot be interrupted
+)
+
+// ErrBlind says that processes cannot be looked into. They can only be killed, then, when nothing but a hog explains what
+// their clock shows.
+var ErrBlind = errors.New("processes cannot be looked into")
+
+// Why a process was killed.
+var (
+	errHog     = errors.New("its requests get no answer and it is busy")
+	errStray   = errors.New("code that runs for no invocation does not end")
+	errOverdue = errors.New("an invocation over its CPU limit cannot be interrupted")
+	errSwarm   = errors.New("it uses more CPU time than all its invocations together may")
+	errUndead  = errors.New("an invocation over its CPU limit goes on however often it is ended")
+)
+
+const (
+	// minGrace is how much CPU time a termination may take, or one limit if that is more, before the process is killed.
+	minGrace = 50 * time.Millisecond
+	// graceWall is how much longer it may take by the wall clock on a busy machine.
+	graceWall = 20
+	// claimable is how long a termination may be claimed by the exchange that it broke.
+	claimable = 2 * time.Second
+	// linger is how long after the last response the process is looked at as if it were in use.
+	linger = 5 * time.Second
+	// napFor is the time between two looks at the clock of a process that is not in use.
+	napFor = 500 * time.Millisecond
+	// maxStray is how much time JavaScript that runs for no invocation may take beyond a limit: a Worker that loads is
+	// allowed a second, and finalizers are thought not to take more.
+	maxStray = 1500 * time.Millisecond
+	// share is what each invocation may use by how many of its limits, whatever the contexts are in which it does: a Worker
+	// can call itself inside its process, each time in a new context that nobody has begun.
+	share = 2
+	// overshoot is by how much an invocation that is stopped may have passed its limit, as a rule.
+	overshoot = 20 * time.Millisecond
+	// maxShares is how many shares that were not used may be saved.
+	maxShares = 100
+	// maxEnds is how often a context is terminated before its process is killed.
+	maxEnds = 10
+)
+
+// Meter holds the invocations of one process to their CPU limit. A nil Meter holds nobody to anything.
+type Meter struct {
+	proc  Process
+	limit time.Duration
+	pause func(time.Duration) // sleeps more precisely than a timer
+	dice  *rand.Rand          // of the goroutine
+	done  chan struct{}       // closed by Close
+	wake  chan struct{}       // ends a rest
+	group sync.WaitGroup
+	books *ledger // of the goroutine
+
+	mu      sync.Mutex
+	live    int           // invocations whose response has not ended
+	ends    int           // counts End
+	start   time.Duration // the clock when the last invocation began that found no other
+	newest  time.Time     // when the last invocation began
+	lastEnd time.Time
+	running bool      // the goroutine
+	resting time.Time // until when it is, at the latest
+	nap     *time.Timer
+	closed  bool
+	claims  []time.Time   // terminations nobody has claimed
+	joined  bool          // an invocation has begun that found another
+	budget  time.Duration // what all contexts together may use yet
+}
+
+// New returns a Meter of a process whose every invocation may use so much CPU time.
+func New(p Process, limit time.Duration) *Meter {
+	alive := func(c Context, place uintptr) bool {
+		yes, err := p.Alive(c, place)
+		return yes || err != nil
+	}
+	return &Meter{proc: p, limit: limit, pause: pause, dice: rand.New(rand.NewPCG(rand.Uint64(), 0)),
+		done: make(chan struct{}), wake: make(chan struct{}, 1), books: newLedger(limit, alive)}
+}
+
+// pause sleeps for less than what the runtime's timers round to, a millisecond.
+func pause(d time.Duration) {
+	ts := unix.NsecToTimespec(int64(d))
+	_ = unix.Nanosleep(&ts, nil)
+}
+
+// Close ends the watch.
+func (m *Meter) Close() error {
+	if m == nil {
+		return nil
+	}
+	m.mu.Lock()
+	if !m.closed {
+		m.closed = true
+		close(m.done)
+	}
+	if m.nap != nil {
+		m.nap.Stop()
+	}
+	m.mu.Unlock()
+	m.group.Wait()
+	return nil
+}
+
+// Begin says that an invocation is about to begin.
+func (m *Meter) Begin() {
+	if m == nil {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := time.Now()
+	m.live++
+	m.newest = now
+	m.budget = min(m.budget+m.share(), maxShares*m.share())
+	if m.joined = m.live > 1; !m.joined {
+		if used, err := m.proc.CPUTime(); err == nil {
+			m.start = used
+		}
+	}
+	if !m.running {
+		m.watchLocked()
+	} else if m.resting.Sub(now) > m.limit/4 {
+		m.resting = now
+		select {
+		case m.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// share is what an invocation may use in all its contexts.
+func (m *Meter) share() time.Duration { return share*m.limit + overshoot }
+
+// End says that an invocation's response has ended.
+func (m *Meter) End() {
+	if m == nil {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.live--
+	m.ends++
+	m.lastEnd = time.Now()
+}
+
+// Claim reports whether an exchange that has just broken off did so because its invocation was terminated. Each termination
+// can be claimed once, for a short time.
+func (m *Meter) Claim() bool {
+	if m == nil {
+		return false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := time.Now()
+	for len(m.claims) > 0 {
+		at := m.claims[0]
+		m.claims = m.claims[1:]
+		if now.Sub(at) < claimable {
+			return true
+		}
+	}
+	return false
+}
+
+// watchLocked starts the goroutine.
+func (m *Meter) watchLocked() {
+	if m.closed {
+		return
+	}
+	if m.nap != nil {
+		m.nap.Stop()
+	}
+	m.running, m.lastEnd = true, time.Now()
+	m.group.Go(m.run)
+}
+
+// napLocked has the clock looked at later: work after the response may begin again at any time.
+func (m *Meter) napLocked(used time.Duration) {
+	m.nap = time.AfterFunc(napFor, func() {
+		now, err := m.proc.CPUTime()
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		switch {
+		case err != nil, m.closed, m.running:
+		case now-used > m.limit/2:
+			m.start = now // whose that was is not known
+			m.watchLocked()
+		default:
+			m.napLocked(now)
+		}
+	})
+}

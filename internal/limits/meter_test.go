@@ -1,0 +1,450 @@
+package limits
+
+import (
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// thread is a Process whose turns on the CPU are scripted: who runs, for how long, one after the other in real time.
+type thread struct {
+	turns    []turn
+	stubborn bool // nothing can be interrupted
+	blind    bool
+	tick     time.Duration // how often the clock is brought up to date while the thread runs; 0 is always
+
+	mu     sync.Mutex
+	now    time.Time     // until when the turns have been played
+	i      int           // the turn under way
+	played time.Duration // of it
+	cpu    time.Duration
+	clock  time.Duration // cpu as it was when the clock was brought up to date last
+	synced time.Time
+	newest Context
+	used   map[Context]time.Duration
+	ended  map[Context]time.Duration // those terminated, and what they had used by then
+	total  map[Context]time.Duration // what the turns come to
+	killed time.Duration             // the clock when it was, 0 is never
+}
+
+// turn is what the thread does for a time: nothing, run a context, or something for none.
+type turn struct {
+	who Context
+	d   time.Duration
+}
+
+// The turns that are no context's.
+const (
+	idle    Context = 0
+	atWork  Context = 1 << 32 // of its own
+	loading Context = 1 << 33 // JavaScript that no invocation runs
+)
+
+func (p *thread) begin() {
+	p.now, p.used, p.ended = time.Now(), map[Context]time.Duration{}, map[Context]time.Duration{}
+	p.playLocked()
+}
+
+// playLocked plays the turns up to now and returns who runs. A turn of one that was terminated is over at once.
+func (p *thread) playLocked() (who Context) {
+	left := time.Since(p.now)
+	p.now = p.now.Add(left)
+	for p.i < len(p.turns) {
+		t := p.turns[p.i]
+		if _, over := p.ended[t.who]; over {
+			p.i, p.played = p.i+1, 0
+			continue
+		}
+		d := min(t.d-p.played, left)
+		p.played += d
+		left -= d
+		if t.who != idle {
+			p.cpu += d
+			p.used[t.who] += d
+		}
+		if t.who < atWork {
+			p.newest = max(p.newest, t.who)
+		}
+		if p.played < t.d {
+			return t.who
+		}
+		p.i, p.played = p.i+1, 0
+	}
+	return idle
+}
+
+func (p *thread) CPUTime() (time.Duration, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	who := p.playLocked()
+	if who == idle || p.tick == 0 || p.now.Sub(p.synced) >= p.tick {
+		p.clock, p.synced = p.cpu, p.now
+	}
+	return p.clock, nil
+}
+
+func (p *thread) Look() (Sight, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.blind {
+		return Sight{}, ErrBlind
+	}
+	who := p.playLocked()
+	s := Sight{Current: who, Entered: who != idle && who != atWork, Started: p.newest}
+	if who >= atWork {
+		s.Current = 0
+	}
+	return s, nil
+}
+
+func (p *thread) Asleep() (bool, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.playLocked() == idle, nil
+}
+
+// Alive has contexts live until their last turn.
+func (p *thread) Alive(c Context, place uintptr) (bool, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.playLocked()
+	_, ended := p.ended[c]
+	return !ended && p.used[c] < p.wants(c), nil
+}
+
+func (p *thread) wants(c Context) time.Duration {
+	if p.total == nil {
+		p.total = map[Context]time.Duration{}
+		for _, t := range p.turns {
+			p.total[t.who] += t.d
+		}
+	}
+	return p.total[c]
+}
+
+func (p *thread) Terminate(c Context, over, late func() bool) (Outcome, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	who := p.playLocked()
+	p.clock, p.synced = p.cpu, p.now
+	p.mu.Unlock()
+	sure := over()
+	p.mu.Lock()
+	switch {
+	case who != c || !sure:
+		return Absent, nil
+	case p.stubborn:
+		p.mu.Unlock()
+		defer p.mu.Lock()
+		for !late() {
+			time.Sleep(ms)
+		}
+		return Overdue, nil
+	}
+	p.ended[c] = p.used[c]
+	return Terminated, nil
+}
+
+func (p *thread) Kill(error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.playLocked()
+	p.killed, p.turns = p.cpu, nil
+}
+
+const ms = time.Millisecond
+
+// newMeter returns a Meter with a limit of 10 ms that lives by the bubble's time, and does the same at every run.
+func newMeter(p Process) *Meter {
+	m := New(p, 10*ms)
+	m.pause, m.dice = time.Sleep, rand.New(rand.NewPCG(1, 2))
+	return m
+}
+
+// script runs the turns under a limit of 10 ms, with so many invocations, of which the last begins later, and returns how
+// many claims there were.
+func (p *thread) script(t *testing.T, invocations int, later time.Duration) (claims int) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		p.begin()
+		m := newMeter(p)
+		for range invocations - 1 {
+			m.Begin()
+		}
+		var all time.Duration
+		for _, t := range p.turns {
+			all += t.d
+		}
+		time.Sleep(later)
+		m.Begin()
+		time.Sleep(all - later)
+		for m.Claim() {
+			claims++
+		}
+		for range invocations {
+			m.End()
+		}
+		m.Close()
+	})
+	return claims
+}
+
+// inSlices are n turns of a context, with rests between.
+func inSlices(c Context, n int, d, rest time.Duration) (list []turn) {
+	for range n {
+		list = append(list, turn{c, d}, turn{idle, rest})
+	}
+	return list
+}
+
+func TestMeter(t *testing.T) {
+	for _, c := range []struct {
+		name        string
+		invocations int
+		turns       []turn
+		ended       Context       // who is
+		after       time.Duration // at the latest
+	}{
+		{"spin-alone", 1, []turn{{1, 200 * ms}}, 1, 11 * ms},
+		{"spin-among-100", 100, []turn{{99, ms / 10}, {idle, 300 * ms}, {100, 200 * ms}}, 100, 12 * ms},
+		{"spin-after-a-cold-start", 1, []turn{{idle, 20 * ms}, {loading, 100 * ms}, {atWork, 3 * ms}, {1, 200 * ms}}, 1, 11 * ms},
+		{"9ms-in-three-alone", 1, inSlices(1, 3, 3*ms, 20*ms), 0, 0},
+		{"9ms-in-three-among-100", 100, append([]turn{{99, ms}, {idle, 300 * ms}}, inSlices(100, 3, 3*ms, 20*ms)...), 0, 0},
+		{"12ms-in-three-alone", 1, inSlices(1, 3, 4*ms, 20*ms), 1, 11 * ms},
+		{"12ms-in-three-among-100", 100, append([]turn{{99, ms}, {idle, 300 * ms}}, inSlices(100, 3, 4*ms, 20*ms)...), 100, 12 * ms},
+		{"many-small-ones", 100, mix(100, 1, ms), 0, 0},
+		{"the-innocent-runs-first", 2, []turn{{1, 9 * ms}, {2, 100 * ms}}, 2, 14 * ms},
+		{"the-innocent-runs-after", 2, []turn{{1, 9 * ms}, {idle, ms}, {2, 9 * ms}, {idle, ms}, {3, 9 * ms}}, 0, 0},
+		{"turns-too-short-to-see", 1, append(inSlices(1, 300, ms/10, ms*9/10), turn{1, 30 * ms}), 1, 20 * ms},
+		{"short-turns-among-others", 100, append(mix(4, 80, ms/10), turn{1, 30 * ms}), 1, 25 * ms},
+		{"long-wait-before-a-spin", 1, []turn{{idle, 200 * ms}, {1, 50 * ms}}, 1, 20 * ms},
+		{"bodies-are-nobodys-time", 1, []turn{{1, ms}, {atWork, 100 * ms}, {1, 5 * ms}, {atWork, 100 * ms}}, 0, 0},
+		{"nothing-runs-for-a-while", 3, []turn{{idle, 100 * ms}}, 0, 0},
+	} {
+		for _, tick := range []time.Duration{0, 4 * ms} {
+			t.Run(c.name+map[bool]string{true: "-by-ticks"}[tick > 0], func(t *testing.T) {
+				p := &thread{turns: c.turns, tick: tick}
+				var later time.Duration
+				if c.invocations == 100 && len(c.turns) > 1 && c.turns[1].who == idle {
+					later = c.turns[0].d + c.turns[1].d
+				}
+				claims := p.script(t, c.invocations, later)
+				if p.killed > 0 {
+					t.Errorf("the process was killed after %v", p.killed)
+				}
+				after, ok := p.ended[c.ended]
+				switch {
+				case c.ended == 0 && (len(p.ended) > 0 || claims > 0):
+					t.Errorf("ended %v, %d claims; want none", p.ended, claims)
+				case c.ended != 0 && (!ok || len(p.ended) != 1 || claims != 1):
+					t.Errorf("ended %v, %d claims; want %v alone", p.ended, claims, c.ended)
+				case after > c.after:
+					t.Errorf("ended after %v, later than %v", after, c.after)
+				}
+				t.Logf("ended after %v", after)
+			})
+		}
+	}
+}
+
+// mix is n turns of each of some contexts, taken in turn.
+func mix(contexts Context, n int, d time.Duration) (list []turn) {
+	for range n {
+		for c := range contexts {
+			list = append(list, turn{c + 1, d})
+		}
+	}
+	return list
+}
+
+// Whatever the turns, nobody who stays under the limit is ended, and everybody who goes far beyond it is.
+func TestRandomTurns(t *testing.T) {
+	for seed := range uint64(300) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		contexts := 1 + r.IntN(40)
+		turnMean := time.Duration(100+r.IntN(4000)) * time.Microsecond
+		idleMean := time.Duration(r.IntN(3)) * turnMean * time.Duration(r.IntN(4))
+		// Each wants a share: most stay below the limit, some go beyond.
+		wants := make([]time.Duration, contexts)
+		p := thread{tick: time.Duration(seed%3) * 2 * ms}
+		for i := range wants {
+			wants[i] = time.Duration(r.Int64N(int64(95*ms))) / 10
+			if r.IntN(5) == 0 {
+				wants[i] = 100 * ms
+			}
+		}
+		total := make([]time.Duration, contexts)
+		first := 0 // contexts begin in order
+		for open := contexts; open > 0; {
+			i := r.IntN(min(contexts, first+3))
+			if i >= first {
+				i = first
+				first++
+			}
+			if first > contexts {
+				first = contexts
+			}
+			if total[i] >= wants[i] {
+				open = 0
+				for j := range wants {
+					if total[j] < wants[j] {
+						open++
+					}
+				}
+				continue
+			}
+			d := min(time.Duration(r.ExpFloat64()*float64(turnMean))+10*time.Microsecond, wants[i]-total[i])
+			total[i] += d
+			p.turns = append(p.turns, turn{Context(i + 1), d})
+			if idleMean > 0 {
+				p.turns = append(p.turns, turn{idle, time.Duration(r.ExpFloat64() * float64(idleMean))})
+			}
+			if r.IntN(4) == 0 {
+				p.turns = append(p.turns, turn{atWork, time.Duration(r.IntN(100)) * time.Microsecond})
+			}
+		}
+		p.script(t, contexts, 0)
+		if p.killed > 0 {
+			t.Errorf("seed %d: killed", seed)
+		}
+		for i, want := range wants {
+			after, ended := p.ended[Context(i+1)]
+			switch {
+			case want < 10*ms && ended:
+				t.Errorf("seed %d: %d of %d contexts, turns of %v, rests of %v: one that wanted %v was ended after %v", seed, i+1, contexts, turnMean, idleMean, want, after)
+			case want == 100*ms && !ended:
+				t.Errorf("seed %d: %d of %d contexts, turns of %v, rests of %v: went on", seed, i+1, contexts, turnMean, idleMean)
+			case ended && after > 95*ms:
+				t.Errorf("seed %d: %d of %d contexts, turns of %v, rests of %v: ended after %v", seed, i+1, contexts, turnMean, idleMean, after)
+			}
+		}
+	}
+}
+
+func TestKill(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		p    *thread
+		want time.Duration // when, at the latest; 0 is never
+	}{
+		{"uninterruptible", &thread{stubborn: true, turns: []turn{{1, 200 * ms}}}, 65 * ms},
+		{"finalizer", &thread{turns: []turn{{1, ms}, {loading, 5 * time.Second}}}, 1600 * ms},
+		{"swarm", &thread{turns: mix(1000, 1, 5*ms)}, 100 * ms},
+		{"slow-start", &thread{turns: []turn{{loading, 1400 * ms}, {1, ms}}}, 0},
+		{"blind", &thread{blind: true, turns: []turn{{atWork, 100 * ms}, {1, 5 * time.Second}}}, 1600 * ms},
+		{"blind-and-slow-start", &thread{blind: true, turns: []turn{{loading, 1400 * ms}, {1, ms}}}, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.p.script(t, 1, 0)
+			if (c.p.killed > 0) != (c.want > 0) || c.p.killed > c.want {
+				t.Errorf("killed after %v, want %v", c.p.killed, c.want)
+			}
+		})
+	}
+}
+
+// One that comes to life again and again after its end is as good as one that cannot be ended.
+func TestManyLives(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &thread{turns: []turn{{1, time.Second}}}
+		p.begin()
+		m := newMeter(&undead{p})
+		m.Begin()
+		time.Sleep(100 * ms)
+		if p.killed == 0 || p.killed > 20*ms {
+			t.Errorf("killed after %v", p.killed)
+		}
+		m.Close()
+	})
+}
+
+// undead is a thread whose contexts go on after their end.
+type undead struct{ *thread }
+
+func (u *undead) Terminate(Context, func() bool, func() bool) (Outcome, error) {
+	return Terminated, nil
+}
+
+func TestWorkAfterTheResponseIsWatched(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &thread{turns: []turn{{1, ms}, {0, 20 * time.Second}, {1, 15 * time.Second}}}
+		p.begin()
+		m := newMeter(p)
+		m.Begin()
+		m.End()
+		time.Sleep(15 * time.Second)
+		m.mu.Lock()
+		if m.running {
+			t.Error("an idle process is still watched")
+		}
+		m.mu.Unlock()
+		time.Sleep(8 * time.Second)
+		if len(p.ended) != 1 {
+			t.Errorf("ended %v", p.ended)
+		}
+		t.Logf("ended after %v", p.ended)
+		time.Sleep(20 * time.Second)
+		m.mu.Lock()
+		if m.running {
+			t.Error("an idle process is watched again")
+		}
+		m.mu.Unlock()
+		m.Close()
+	})
+}
+
+func TestClaimsExpire(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := New(&thread{}, ms)
+		m.claims = []time.Time{time.Now(), time.Now().Add(time.Second)}
+		time.Sleep(claimable)
+		if !m.Claim() {
+			t.Error("a termination cannot be claimed")
+		}
+		if m.Claim() {
+			t.Error("an old termination was claimed, or one was claimed twice")
+		}
+	})
+}
+
+func TestNilMeter(t *testing.T) {
+	var m *Meter
+	m.Begin()
+	m.End()
+	if m.Claim() || m.Close() != nil {
+		t.Error("a Meter that is not there did something")
+	}
+}
+
+// gone is a process that has ended.
+type gone struct{ thread }
+
+func (*gone) CPUTime() (time.Duration, error) { return 0, errors.New("gone") }
+
+func TestGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := New(&gone{}, ms)
+		m.Begin()
+		m.End()
+		synctest.Wait()
+		m.Close()
+	})
+}
+
+func TestForget(t *testing.T) {
+	l := newLedger(10*ms, func(Context, uintptr) bool { return true })
+	at := time.Unix(0, 0)
+	for i := range 3 * maxAccounts {
+		at = at.Add(ms)
+		l.add(look{Sight: Sight{Current: Context(i + 1), Started: Context(i + 1), Entered: true}, at: at, cpu: time.Duration(i) * ms})
+		if len(l.accounts) > maxAccounts {
+			t.Fatal(len(l.accounts))
+		}
+	}
+	if l.over() {
+		t.Error("one that has used a little is over its limit")
+	}
+}
