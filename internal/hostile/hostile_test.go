@@ -10,6 +10,8 @@ package hostile_test
 
 import (
 	"errors"
+	"fmt"
+	"iter"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,7 +25,22 @@ import (
 
 func TestMain(m *testing.M) {
 	sandbox.Main() // this binary is also what the sandbox starts again
-	os.Exit(m.Run())
+	os.Exit(run(m))
+}
+
+// run gives the nodes of this test a directory for their sockets, so that theirs can be told from those of others. The
+// name is short, since a socket's must be.
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "h")
+	if err == nil {
+		err = errors.Join(os.Chmod(dir, 0o711), os.Setenv("TMPDIR", dir))
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	return m.Run()
 }
 
 // An attack is one hostile Worker and what must become of it.
@@ -47,24 +64,29 @@ type attack struct {
 	run func(t *testing.T, s *site, host string) // in place of the GET
 }
 
+// groups yields all attacks, with a KV namespace of theirs.
+func groups(kv string, s *site) iter.Seq2[string, []attack] {
+	return func(yield func(string, []attack) bool) {
+		_ = yield("cpu", cpuAttacks()) && yield("memory", memoryAttacks()) && yield("flood", floodAttacks(kv)) && yield("forgery", forgeryAttacks()) &&
+			yield("reach", reachAttacks(kv, s)) && yield("pollution", pollutionAttacks()) && yield("process", processAttacks())
+	}
+}
+
 // TestHostile runs every case against one node.
 func TestHostile(t *testing.T) {
 	t.Parallel() // with TestShutdown, which mostly waits
 	s := newSite(t)
-	for _, group := range []struct {
-		name  string
-		cases []attack
-	}{
-		{"cpu", cpuAttacks()}, {"memory", memoryAttacks()}, {"flood", floodAttacks(s.namespace(t, "flood"))}, {"forgery", forgeryAttacks()},
-		{"reach", reachAttacks(t, s)}, {"pollution", pollutionAttacks()}, {"process", processAttacks()},
-	} {
-		t.Run(group.name, func(t *testing.T) {
-			for _, a := range group.cases {
-				t.Run(a.name, func(t *testing.T) { s.suffer(t, group.name, a) })
+	kv := s.namespace(t, "mallory")
+	for group, cases := range groups(kv, s) {
+		t.Run(group, func(t *testing.T) {
+			for _, a := range cases {
+				t.Run(a.name, func(t *testing.T) { s.suffer(t, group, a) })
 			}
 		})
 	}
 	s.untouched(t)
+	s.keepsSecrets(t)
+	s.holdsTheDoor(t)
 }
 
 // suffer deploys an attack, has it run, and looks at everybody else.
@@ -106,12 +128,12 @@ func TestHostileAsOrdinaryUser(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes as long as all the others")
 	}
-	dir, err := os.MkdirTemp("", "ordinary") // not t.TempDir, which is closed to others
+	dir, err := os.MkdirTemp("/tmp", "o") // not t.TempDir, which is closed to others
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	self, engine, tmp := filepath.Join(dir, "test"), filepath.Join(dir, "workerd"), filepath.Join(dir, "tmp")
+	self, engine, tmp := filepath.Join(dir, "test"), filepath.Join(dir, "workerd"), filepath.Join(dir, "t")
 	copyFile(t, "/proc/self/exe", self)
 	copyFile(t, workerdtest.Binary(t).Path, engine)
 	if err := errors.Join(os.Chmod(dir, 0o755), os.Mkdir(tmp, 0o755), os.Chown(tmp, nobody, nobody),

@@ -342,6 +342,67 @@ func (s *site) untouched(t *testing.T) {
 	}
 }
 
+// keepsSecrets looks for alice's secret where others on the machine may look: on command lines, in environments, in files.
+func (s *site) keepsSecrets(t *testing.T) {
+	t.Helper()
+	s.want(t, "alice", "/", "", aliceSays) // it is in use
+	files := []string{}
+	for pid := range engines() {
+		files = append(files, fmt.Sprintf("/proc/%d/cmdline", pid), fmt.Sprintf("/proc/%d/environ", pid))
+	}
+	runs, err := filepath.Glob(filepath.Join(os.TempDir(), "atoll-run-*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range append(runs, s.data) {
+		filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+			if err == nil && d.Type().IsRegular() {
+				files = append(files, path)
+			}
+			return nil
+		})
+	}
+	for _, name := range files {
+		if b, err := os.ReadFile(name); err == nil && (bytes.Contains(b, []byte(secret)) || bytes.Contains(b, []byte(token))) {
+			t.Errorf("%s has a secret in clear", name)
+		}
+	}
+	if len(files) < 10 {
+		t.Errorf("only %d files were looked at", len(files))
+	}
+}
+
+// holdsTheDoor tries to speak for processes from outside, by the sockets through which they reach the node.
+func (s *site) holdsTheDoor(t *testing.T) {
+	t.Helper()
+	table, err := os.ReadFile("/proc/net/unix")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tried := 0
+	for line := range strings.Lines(string(table)) {
+		fields := strings.Fields(line)
+		path := fields[len(fields)-1]
+		if !strings.HasSuffix(path, "/out/sock") || !strings.HasPrefix(path, os.TempDir()) {
+			continue
+		}
+		c, err := net.Dial("unix", path)
+		if err != nil {
+			continue // of a process that is gone
+		}
+		tried++
+		c.SetDeadline(time.Now().Add(patience))
+		fmt.Fprintf(c, "GET /alice-key HTTP/1.1\r\nHost: x\r\nAtoll-Service: binding/0\r\n\r\n")
+		if b, _ := io.ReadAll(c); len(b) > 0 {
+			t.Errorf("the node answered to somebody who is not the process: %.200q", b)
+		}
+		c.Close()
+	}
+	if tried == 0 {
+		t.Error("no socket was found")
+	}
+}
+
 // dial opens a raw connection to the edge.
 func (s *site) dial(t *testing.T) net.Conn {
 	t.Helper()
