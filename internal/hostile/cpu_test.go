@@ -63,6 +63,9 @@ func cpuAttacks() []attack {
 		{name: "many-timers", want: overCPU, alone: true, code: handler(`for (let i = 0; i < 1000; i++) setTimeout(() => { for (;;); }, i); return new Promise((r) => setTimeout(r, 60_000));`)},
 		{name: "many-short-timers", want: overCPU, alone: true, code: handler(`for (let i = 0; i < 9000; i++) setTimeout(() => { for (let n = 0; n < 1e6; n++); }, i / 10); return new Promise((r) => setTimeout(r, 60_000));`)},
 		{name: "own-entrypoint", want: overCPU, alone: true, date: "2026-01-01", code: loopback},
+		{name: "finalizer", want: `^(200 bye|500 Error: Worker exceeded CPU time limit\.)$`, alone: true, date: "2026-01-01", flags: []string{"enable_weak_ref"},
+			code: handler(`const registry = new FinalizationRegistry(() => { for (;;); }); for (let i = 0; i < 1000; i++) registry.register({ i }, i);
+				for (let i = 0; i < 20; i++) { new Array(1e6).fill(i); await scheduler.wait(1); } globalThis.kept = registry; return new Response("bye");`)},
 		{name: "later-start", alone: true, run: startsToSpin, code: handler(``)},
 		{name: "uncaught", run: uncaught, code: handler(`for (;;);`)},
 		{name: "module-scope", refused: "Script startup exceeded CPU time limit.", code: "for (;;);\n" + handler(``)},
