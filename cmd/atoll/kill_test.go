@@ -68,6 +68,7 @@ func TestKillDuringDeploys(t *testing.T) {
 // A rawNode is the program serving, and how to reach its API.
 type rawNode struct {
 	cmd  *exec.Cmd
+	edge string
 	base string // of the account
 	auth string
 }
@@ -112,7 +113,7 @@ func startRaw(t *testing.T, workerd, dir string) *rawNode {
 		t.Fatal(err)
 	}
 	api, account := strings.TrimPrefix(fields[3], "api="), strings.TrimPrefix(fields[4], "account=")
-	return &rawNode{cmd, api + "/client/v4/accounts/" + account, "Bearer " + strings.TrimSpace(string(token))}
+	return &rawNode{cmd, strings.TrimPrefix(fields[2], "edge="), api + "/client/v4/accounts/" + account, "Bearer " + strings.TrimSpace(string(token))}
 }
 
 // module is the code of a deploy. Its comment has the first letter of the text that the deploy binds, so that a mix of two

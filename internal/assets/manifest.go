@@ -19,7 +19,7 @@ const (
 	MaxFile  = 25 << 20 // bytes of one file
 	maxPath  = 4096     // bytes of a path
 	// MaxManifest bounds the JSON of a manifest: what MaxFiles with long paths take.
-	MaxManifest = 64 << 20
+	MaxManifest = 32 << 20
 )
 
 // manifest is what a client wants to deploy: the files' paths, what it calls their content, and their sizes.
@@ -37,44 +37,67 @@ var claimForm = regexp.MustCompile(`^[0-9a-fA-F]{16,128}$`)
 // parseManifest reads and checks the body of assets-upload-session.
 func parseManifest(body []byte) (manifest, error) {
 	var in struct {
-		Manifest map[string]struct {
-			Hash *string      `json:"hash"`
-			Size *json.Number `json:"size"`
-		} `json:"manifest"`
+		Manifest json.RawMessage `json:"manifest"`
 	}
-	d := json.NewDecoder(bytes.NewReader(body))
-	if err := d.Decode(&in); err != nil || in.Manifest == nil {
-		return nil, fault.New(fault.Invalid, 10021, `the body must be {"manifest": {"/path": {"hash": "...", "size": 1}}}`)
+	if json.Unmarshal(body, &in) != nil {
+		return nil, errManifest
 	}
-	if len(in.Manifest) > MaxFiles {
-		return nil, fault.Newf(fault.Invalid, 10021, "the manifest has %d files: at most %d are allowed", len(in.Manifest), MaxFiles)
+	d := json.NewDecoder(bytes.NewReader(in.Manifest))
+	if open, err := d.Token(); err != nil || open != json.Delim('{') {
+		return nil, errManifest
 	}
-	m := make(manifest, len(in.Manifest))
-	sizes := make(map[string]int64, len(in.Manifest))
-	for path, f := range in.Manifest {
-		if why := wrongPath(path); why != "" {
-			return nil, fault.Newf(fault.Invalid, 10021, "the manifest's path %q %s", shorten(path), why)
+	m, sizes := manifest{}, map[string]int64{}
+	for d.More() { // one by one, so that too many are not held at all
+		key, err := d.Token()
+		if err != nil {
+			return nil, errManifest
 		}
-		if f.Hash == nil || !claimForm.MatchString(*f.Hash) {
-			return nil, fault.Newf(fault.Invalid, 10021, "the manifest's hash of %q must be 16 to 128 hexadecimal digits", shorten(path))
+		path, _ := key.(string) // the key of an object
+		c, err := parseClaimed(d, path)
+		if err != nil {
+			return nil, err
 		}
-		c := claimed{Hash: *f.Hash, Size: -1}
-		if f.Size != nil {
-			if n, err := f.Size.Int64(); err == nil {
-				c.Size = n
-			}
-		}
-		switch size, again := sizes[c.Hash]; {
-		case c.Size < 0:
-			return nil, fault.Newf(fault.Invalid, 10021, "the manifest's size of %q must be a number of bytes", shorten(path))
-		case c.Size > MaxFile:
-			return nil, fault.Newf(fault.TooLarge, 10021, "Asset too large. The file %q has %d bytes: at most 25 MiB are allowed", shorten(path), c.Size)
-		case again && size != c.Size:
+		if size, again := sizes[c.Hash]; again && size != c.Size {
 			return nil, fault.Newf(fault.Invalid, 10021, "the manifest has files of the hash %s with different sizes", c.Hash)
 		}
 		m[path], sizes[c.Hash] = c, c.Size
+		if len(m) > MaxFiles {
+			return nil, fault.Newf(fault.Invalid, 10021, "the manifest has too many files: at most %d are allowed", MaxFiles)
+		}
 	}
 	return m, nil
+}
+
+var errManifest = fault.New(fault.Invalid, 10021, `the body must be {"manifest": {"/path": {"hash": "...", "size": 1}}}`)
+
+// parseClaimed reads what the manifest says of the file at path.
+func parseClaimed(d *json.Decoder, path string) (claimed, error) {
+	var f struct {
+		Hash *string      `json:"hash"`
+		Size *json.Number `json:"size"`
+	}
+	if err := d.Decode(&f); err != nil {
+		return claimed{}, errManifest
+	}
+	if why := wrongPath(path); why != "" {
+		return claimed{}, fault.Newf(fault.Invalid, 10021, "the manifest's path %q %s", shorten(path), why)
+	}
+	if f.Hash == nil || !claimForm.MatchString(*f.Hash) {
+		return claimed{}, fault.Newf(fault.Invalid, 10021, "the manifest's hash of %q must be 16 to 128 hexadecimal digits", shorten(path))
+	}
+	size := int64(-1)
+	if f.Size != nil {
+		if n, err := f.Size.Int64(); err == nil {
+			size = n
+		}
+	}
+	switch {
+	case size < 0:
+		return claimed{}, fault.Newf(fault.Invalid, 10021, "the manifest's size of %q must be a number of bytes", shorten(path))
+	case size > MaxFile:
+		return claimed{}, fault.Newf(fault.TooLarge, 10021, "Asset too large. The file %q has %d bytes: at most 25 MiB are allowed", shorten(path), size)
+	}
+	return claimed{*f.Hash, size}, nil
 }
 
 func wrongPath(p string) string {

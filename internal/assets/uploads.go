@@ -39,13 +39,14 @@ type Uploads struct {
 	mu       sync.Mutex
 	sessions map[sessionKey]*session
 	recent   []sessionKey // the order in which they were made
+	files    int          // in all of them
 }
 
-// maxMemory is how many bytes of files are held while they are received, by all requests together; maxSessions how many
-// sessions are remembered. One that was forgotten is read again.
+// maxMemory is how many bytes of files are held while they are received, by all requests together; maxRemembered how many
+// files the sessions have that are remembered. One that was forgotten is read again.
 const (
-	maxMemory   = 128 << 20
-	maxSessions = 32
+	maxMemory     = 128 << 20
+	maxRemembered = 2 * MaxFiles
 )
 
 // NewUploads returns Uploads whose tokens are signed with key, which must stay the same from start to start. A nil now is
@@ -116,13 +117,17 @@ func (u *Uploads) begin(ctx context.Context, ref atoll.ScriptRef, hash string, m
 	if before != nil && before.agrees(held) {
 		return before, nil // so that two who upload the same do it together
 	}
-	if before == nil {
-		if len(u.recent) >= maxSessions {
-			delete(u.sessions, u.recent[0])
-			u.recent = u.recent[1:]
-		}
-		u.recent = append(u.recent, key)
+	if before != nil {
+		u.sessions[key] = fresh
+		return fresh, nil
 	}
+	for len(u.recent) > 0 && u.files+fresh.cost() > maxRemembered {
+		u.files -= u.sessions[u.recent[0]].cost()
+		delete(u.sessions, u.recent[0])
+		u.recent = u.recent[1:]
+	}
+	u.recent = append(u.recent, key)
+	u.files += fresh.cost()
 	u.sessions[key] = fresh
 	return fresh, nil
 }

@@ -279,7 +279,7 @@ func TestUpload_planting(t *testing.T) {
 	if err := d.db.DeleteScript(t.Context(), user("attacker")); err != nil {
 		t.Fatal(err)
 	}
-	clear(d.sessions)
+	d.forget()
 	if got, _ := d.deploy(user("attacker"), site{"/x.js": good}, byContent); content(t, d, got["/x.js"]) != good {
 		t.Errorf("whoever took over the name has %q", content(t, d, got["/x.js"]))
 	}
@@ -498,7 +498,7 @@ func TestCollection(t *testing.T) {
 	if err == nil {
 		t.Error("the list of files is there still")
 	}
-	clear(d.sessions)
+	d.forget()
 	if _, n := d.deploy(user("u"), site{"/a.txt": "a", "/b.txt": "b"}, byContent); n != 2 {
 		t.Errorf("%d files were uploaded anew", n)
 	}
@@ -511,6 +511,28 @@ func (d *desk) listOf(files map[string]entry) string {
 		d.t.Fatal(err)
 	}
 	return hash
+}
+
+// forget drops the sessions that are remembered.
+func (d *desk) forget() {
+	clear(d.sessions)
+	d.recent, d.files = nil, 0
+}
+
+// Sessions are forgotten when there are too many, and read again.
+func TestUpload_forgotten(t *testing.T) {
+	d := newDesk(t)
+	session := d.open(user("first"), site{"/a.txt": "a"}.manifest(byContent))
+	d.Uploads.files = maxRemembered
+	d.open(user("second"), site{"/b.txt": "b"}.manifest(byContent))
+	if len(d.sessions) != 1 || len(d.recent) != 1 {
+		t.Errorf("%d sessions are remembered", len(d.sessions))
+	}
+	d.Uploads.files = 0
+	token, err := d.put(session.Token, part{sha("a"), "", "a"})
+	if err != nil || len(d.redeem(user("first"), token)) != 1 || len(d.sessions) != 2 {
+		t.Errorf("%q, %v", token, err)
+	}
 }
 
 func TestManifest(t *testing.T) {
