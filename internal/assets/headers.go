@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+
+	"atoll.dev/atoll/internal/hop"
 )
 
 // headerRule is a rule of a _headers file. https://developers.cloudflare.com/workers/static-assets/headers/
@@ -30,6 +32,10 @@ var aPath = regexp.MustCompile(`^(\S+://|/)`)
 // theServers are the headers that say how the answer travels and who sends it, which is not the site's business.
 var theServers = map[string]bool{"Cf-Ray": true, "Server": true, "Connection": true, "Content-Length": true, "Date": true, "Keep-Alive": true, "Proxy-Connection": true,
 	"Te": true, "Trailer": true, "Transfer-Encoding": true, "Upgrade": true}
+
+// isTheServers reports whether a header is the server's to set: one of those, or one by which the node and its processes
+// understand each other.
+func isTheServers(name string) bool { return theServers[name] || strings.HasPrefix(name, hop.Internal) }
 
 // headerParser is a _headers file being read.
 type headerParser struct {
@@ -105,7 +111,7 @@ func (p *headerParser) header(n int, line string) {
 	switch {
 	case !found && p.rule == nil:
 		p.warn(n, "a path that begins with a slash is expected here")
-	case !found && isUnset && theServers[http.CanonicalHeaderKey(trim(unset))]:
+	case !found && isUnset && isTheServers(http.CanonicalHeaderKey(trim(unset))):
 		p.warn(n, "the header %s is the server's to set", trim(unset))
 	case !found && isUnset:
 		p.rule.unset = append(p.rule.unset, http.CanonicalHeaderKey(trim(unset)))
@@ -119,7 +125,7 @@ func (p *headerParser) header(n int, line string) {
 		p.warn(n, "a path has to come before the header %s", name)
 	case !fieldName.MatchString(name) || !fieldValue.MatchString(value):
 		p.warn(n, "%q is not a valid header", line)
-	case theServers[http.CanonicalHeaderKey(name)]:
+	case isTheServers(http.CanonicalHeaderKey(name)):
 		p.warn(n, "the header %s is the server's to set", name)
 	default:
 		p.add(http.CanonicalHeaderKey(name), value)
