@@ -84,7 +84,7 @@ func TestRules(t *testing.T) {
 
 func TestTypes(t *testing.T) {
 	for name, want := range map[string]string{"/a.HTML": "text/html; charset=utf-8", "/a.b/c": "", "/x.js": "text/javascript; charset=utf-8", "/x.woff2": "font/woff2",
-		"/x.wasm": "application/wasm", "/.css": "", "/x.": "", "/x.unknown": ""} {
+		"/x.wasm": "application/wasm", "/.css": "text/css; charset=utf-8", "/x.": "", "/x.unknown": ""} {
 		if got := typeOf(name); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}

@@ -2,6 +2,7 @@ package assets
 
 import (
 	_ "embed"
+	"path"
 	"strings"
 )
 
@@ -26,7 +27,7 @@ var types = func() map[string]string {
 // typeOf is the content type of a file that was uploaded without one, by its name, as wrangler would send it: with a
 // charset where it is text. Empty: nobody knows.
 func typeOf(name string) string {
-	t := types[strings.ToLower(extension(name))]
+	t := types[strings.ToLower(strings.TrimPrefix(path.Ext(name), "."))]
 	if strings.HasPrefix(t, "text/") {
 		t += "; charset=utf-8"
 	}
