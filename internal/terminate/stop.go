@@ -13,11 +13,11 @@ import (
 // stop is the time in which a target's main thread is traced. It begins with the thread stopped.
 type stop struct {
 	t        *Target
-	running  bool          // not in a ptrace stop
-	borrowed bool          // the thread's registers are not its own but those of a call
-	saved    registers     // where borrowed: its own
-	watching bool          // a watchpoint is set
-	held     []unix.Signal // came during a call, for the thread to have later
+	running  bool      // not in a ptrace stop
+	borrowed bool      // the thread's registers are not its own but those of a call
+	saved    registers // where borrowed: its own
+	mask     uint64    // where borrowed: the signals it blocks
+	watching bool      // a watchpoint is set
 }
 
 // The bounds of what takes microseconds. A thread that takes longer waits for a disk, or is starved, or is stuck.
@@ -69,9 +69,6 @@ func (s *stop) release() error {
 		err = errors.Join(err, s.watch(0))
 	}
 	err = errors.Join(err, s.t.explain(unix.PtraceDetach(s.t.pid)))
-	for _, sig := range s.held {
-		err = errors.Join(err, unix.Tgkill(s.t.pid, s.t.pid, sig))
-	}
 	if err != nil && s.t.ended() {
 		return nil
 	}
@@ -245,23 +242,16 @@ func (s *stop) call(function int, arg uint64) (uint64, error) {
 			return 0, s.t.explain(err)
 		case e.signal == unix.SIGSEGV && pc == 0: // it has returned: there is nothing at address 0
 			return result, nil
-		case faulty(e.signal):
-			return 0, fmt.Errorf("%w: %v at %#x", errCall, e.signal, pc)
 		}
-		s.held = append(s.held, e.signal)
+		return 0, fmt.Errorf("%w: %v at %#x", errCall, e.signal, pc)
 	}
 }
 
-// faulty tells whether a signal comes of what the thread does, so that holding it back would only repeat it.
-func faulty(sig unix.Signal) bool {
-	switch sig {
-	case unix.SIGSEGV, unix.SIGBUS, unix.SIGILL, unix.SIGFPE, unix.SIGTRAP, unix.SIGSYS, unix.SIGABRT:
-		return true
-	}
-	return false
-}
+// faults are the signals that a thread brings upon itself. Blocking them would kill the process.
+const faults = 1<<(unix.SIGSEGV-1) | 1<<(unix.SIGBUS-1) | 1<<(unix.SIGILL-1) | 1<<(unix.SIGFPE-1) | 1<<(unix.SIGTRAP-1) |
+	1<<(unix.SIGSYS-1) | 1<<(unix.SIGABRT-1)
 
-// borrow saves the thread's registers for calls to follow.
+// borrow saves the thread's registers for calls to follow, and has its signals wait.
 func (s *stop) borrow() error {
 	if s.borrowed {
 		return nil
@@ -272,7 +262,14 @@ func (s *stop) borrow() error {
 	if err := s.leaveSequence(); err != nil {
 		return err
 	}
+	if err := ptrace(unix.PTRACE_GETSIGMASK, s.t.pid, 8, unsafe.Pointer(&s.mask)); err != nil {
+		return fmt.Errorf("save signal mask: %w", s.t.explain(err))
+	}
 	s.borrowed = true
+	all := ^uint64(faults)
+	if err := ptrace(unix.PTRACE_SETSIGMASK, s.t.pid, 8, unsafe.Pointer(&all)); err != nil {
+		return fmt.Errorf("set signal mask: %w", s.t.explain(err))
+	}
 	return nil
 }
 
@@ -283,6 +280,9 @@ func (s *stop) restore() error {
 	}
 	if err := s.saved.store(s.t.pid); err != nil {
 		return fmt.Errorf("restore registers: %w", s.t.explain(err))
+	}
+	if err := ptrace(unix.PTRACE_SETSIGMASK, s.t.pid, 8, unsafe.Pointer(&s.mask)); err != nil {
+		return fmt.Errorf("restore signal mask: %w", s.t.explain(err))
 	}
 	s.borrowed = false
 	return nil

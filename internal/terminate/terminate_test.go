@@ -192,6 +192,7 @@ func TestSignals(t *testing.T) {
 		for !stop.Load() {
 			r.proc.Signal(syscall.SIGWINCH) // ignored by default
 			r.proc.Signal(syscall.SIGCONT)
+			pause(200 * time.Microsecond)
 		}
 	})
 	for range 50 {
