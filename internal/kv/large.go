@@ -156,14 +156,26 @@ func (s *Store) stage(ctx context.Context, chunk []byte, body io.Reader) (*pin, 
 		if last {
 			return p, size, nil
 		}
-		n, err := io.ReadFull(body, chunk[:chunkSize])
+		n, err := readChunk(chunk[:chunkSize], body)
 		chunk = chunk[:n]
-		last = errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+		last = errors.Is(err, io.EOF)
 		if err != nil && !last {
 			p.release()
 			return nil, 0, fmt.Errorf("read value: %w", err)
 		}
 	}
+}
+
+// readChunk reads until b is full or the reader ends, and returns the reader's own error: io.ReadFull has
+// io.ErrUnexpectedEOF for a last chunk that is short, and so has net/http for a body that broke off, of which nothing may
+// be kept.
+func readChunk(b []byte, r io.Reader) (n int, err error) {
+	for n < len(b) && err == nil {
+		var m int
+		m, err = r.Read(b[n:])
+		n += m
+	}
+	return n, err
 }
 
 func (s *Store) stageChunk(ctx context.Context, large int64, seq int, data []byte) error {
