@@ -219,15 +219,13 @@ func (r *rig) want(path string, status int, body string) {
 // cpu is the process's clock when it has come to rest, since before that the clock lags.
 func (r *rig) cpu() time.Duration {
 	r.Helper()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Microsecond) {
+	r.until("the process does not come to rest", func() bool {
 		asleep, err := r.proc.target.Asleep()
 		if err != nil {
 			r.Fatal(err)
 		}
-		if asleep {
-			break
-		}
-	}
+		return asleep
+	})
 	return r.cpu1()
 }
 
@@ -388,12 +386,24 @@ func TestAfterResponse(t *testing.T) {
 // ended waits until some terminations can be claimed.
 func (r *rig) ended(n int) {
 	r.Helper()
-	for deadline := time.Now().Add(20 * time.Second); n > 0; time.Sleep(ms) {
+	r.until("nothing was terminated", func() bool {
 		if r.meter.Claim() {
 			n--
 		}
-		if time.Now().After(deadline) {
-			r.Fatal("nothing was terminated")
+		return n == 0
+	})
+}
+
+// until asks again and again whether something is so.
+func (r *rig) until(otherwise string, so func() bool) {
+	r.Helper()
+	tick := time.NewTicker(200 * time.Microsecond)
+	defer tick.Stop()
+	for deadline := time.After(20 * time.Second); !so(); {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			r.Fatal(otherwise)
 		}
 	}
 }
@@ -496,66 +506,4 @@ func (r *rig) cpu1() time.Duration {
 		r.Fatal(err)
 	}
 	return d
-}
-
-// BenchmarkOverhead compares the requests of a busy process without a limit and under one, in turns.
-func BenchmarkOverhead(b *testing.B) {
-	for _, limit := range []time.Duration{10 * ms, 50 * ms, 30 * time.Second} {
-		b.Run(limit.String(), func(b *testing.B) {
-			for _, clients := range []int{1, 8} {
-				b.Run(fmt.Sprintf("clients-%d", clients), func(b *testing.B) {
-					r := newRig(b, limit)
-					meter := r.meter
-					load := func(m *limits.Meter) time.Duration {
-						r.meter = m
-						var group sync.WaitGroup
-						start := time.Now()
-						for range clients {
-							group.Go(func() {
-								for range 400 / clients {
-									r.want("/", 200, "hello")
-								}
-							})
-						}
-						group.Wait()
-						return time.Since(start)
-					}
-					var ratios []float64
-					load(nil)
-					for b.Loop() {
-						with, without := load(meter), load(nil)
-						ratios = append(ratios, float64(without)/float64(with))
-					}
-					slices.Sort(ratios)
-					b.ReportMetric(ratios[len(ratios)/2], "of-unlimited")
-					b.ReportMetric(float64(r.proc.looks.Load())/float64(b.N)/400, "looks/req")
-				})
-			}
-		})
-	}
-}
-
-// BenchmarkLook is what one look at a process costs.
-func BenchmarkLook(b *testing.B) {
-	r := newRig(b, 0)
-	for b.Loop() {
-		if _, err := r.proc.CPUTime(); err != nil {
-			b.Fatal(err)
-		}
-		if _, err := r.proc.Look(); err != nil {
-			b.Fatal(err)
-		}
-		if _, err := r.proc.Asleep(); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-// BenchmarkBegin is what an invocation pays itself.
-func BenchmarkBegin(b *testing.B) {
-	r := newRig(b, 10*ms)
-	for b.Loop() {
-		r.meter.Begin()
-		r.meter.End()
-	}
 }

@@ -5,22 +5,31 @@
 //
 // # How CPU time is told apart
 //
-// All invocations of a process run on one thread, one at a time, and have the same limit. The process's CPU clock is exact,
-// but is one for all. Whose JavaScript runs at a moment is known by its context, which is never used twice: an invocation's
-// work after its response and its timers run in its context too. So a Meter looks at both, now and then, and charges what
-// the clock has advanced to the context it sees.
+// All invocations of a process run on one thread, one at a time, and have the same limit. The process has one CPU clock for
+// all. Whose JavaScript runs at a moment is known by its context, which is never used twice: an invocation's work after its
+// response and its timers run in its context too. So a Meter looks at both, now and then, and charges what the clock has
+// advanced to the contexts it has seen; type ledger says how.
 //
-// Looks are rare until a context has been seen that may be on its way to its limit, and then frequent, 50 times a limit.
-// A context that runs in one go, or in turns with nobody else, is stopped within a few looks of its limit. In turns with
-// others it is stopped for certain somewhere below twice its limit, as long as its turns are no shorter than the time
-// between looks; below that, an innocent one is given more than its share of the doubt. The first time after a long silence
-// is a doubt as well. An invocation younger than its limit cannot be over it, since CPU time does not pass faster than wall
-// time, so that short ones cost two calls and hardly a look.
+// Looks are rare until a context has been seen that may be on its way to its limit, and then frequent, 50 times a limit. When
+// a context may be over it, the process is stopped, because only then is its clock exact, and the context is ended if it is.
+//
+//   - One that has the process to itself, or runs while others wait, is ended within a fraction of a millisecond of its
+//     limit; work of the engine just before and after its turns may be counted in.
+//   - One that takes turns with others that are busy is ended when it is over its limit beyond reasonable doubt, as a rule
+//     below twice its limit. Where dozens of contexts take turns shorter than the time between looks, it can be several times
+//     as much: TestRandomTurns has the figures.
+//   - One that runs again after a long silence is not seen at once: up to one limit, or 100 ms if that is less, is doubtful.
+//     When a process has been silent altogether for 5 s it can be half a second.
+//   - Where the machine does not let the node run, looks come late, and all of this is later by as much.
+//
+// All contexts of a process together may use twice the limit for each invocation that has begun, so that a Worker gains
+// nothing by calling itself. JavaScript that runs in no context at all, such as finalizers, has its process killed if it
+// does not end.
 //
 // # Concurrency
 //
 // A Meter may be used concurrently. It runs one goroutine while its process is in use, and for some seconds after; then a
-// timer has a look at the clock from time to time. Close ends both.
+// timer looks at the clock twice a second. Close ends both.
 package limits
 
 import (

@@ -354,6 +354,8 @@ func TestManyLives(t *testing.T) {
 		m := newMeter(&undead{p})
 		m.Begin()
 		time.Sleep(100 * ms)
+		p.mu.Lock()
+		defer p.mu.Unlock()
 		if p.killed == 0 || p.killed > 20*ms {
 			t.Errorf("killed after %v", p.killed)
 		}
@@ -382,10 +384,12 @@ func TestWorkAfterTheResponseIsWatched(t *testing.T) {
 		}
 		m.mu.Unlock()
 		time.Sleep(8 * time.Second)
+		p.mu.Lock()
 		if len(p.ended) != 1 {
 			t.Errorf("ended %v", p.ended)
 		}
 		t.Logf("ended after %v", p.ended)
+		p.mu.Unlock()
 		time.Sleep(20 * time.Second)
 		m.mu.Lock()
 		if m.running {
