@@ -23,6 +23,8 @@ const (
 	// watchEvery is how often the memory of a process in use is looked at. What is allocated between two looks is bounded
 	// by RLIMIT_DATA.
 	watchEvery = 100 * time.Millisecond
+	// idleRounds is at every how many looks those that are not in use are looked at, too.
+	idleRounds = 20
 	// passing is the memory, in bytes, of a request that waits in a dispatch Worker for its user Worker, measured at 100 KiB.
 	passing = 128 << 10
 	// engineData is workerd's VmData at rest, most of it reserved and never touched, in MiB.
@@ -44,12 +46,12 @@ func dataLimit(memory int) uint64 { return uint64(engineData+most(memory)+memory
 func (f *Factory) watchMemory(ctx context.Context) error {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
-	for {
+	for n := 0; ; n++ {
 		select {
 		case <-ctx.Done():
 			return nil
 		case now := <-tick.C:
-			for _, p := range f.inUse(now) {
+			for _, p := range f.watched(now, n%idleRounds == 0) {
 				used, err := anonymous(p.Pid())
 				if err == nil && used > p.memoryLimit() {
 					p.End(ErrMemory)
@@ -70,8 +72,9 @@ func (p *Process) memoryLimit() int64 {
 	return limit
 }
 
-// inUse returns the processes that hold a request or have done so a moment ago.
-func (f *Factory) inUse(now time.Time) []*Process {
+// watched returns the processes that hold a request or have done so a moment ago, or all of them: timers and waitUntil work
+// go on in those that nobody asks any more.
+func (f *Factory) watched(now time.Time, all bool) []*Process {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var list []*Process
@@ -80,7 +83,7 @@ func (f *Factory) inUse(now time.Time) []*Process {
 		if p == nil {
 			continue
 		}
-		if holds, last := p.Load(); holds > 0 || now.Sub(last) < time.Second {
+		if holds, last := p.Load(); all || holds > 0 || now.Sub(last) < time.Second {
 			list = append(list, p)
 		}
 	}
