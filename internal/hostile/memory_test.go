@@ -1,6 +1,12 @@
 package hostile_test
 
-import "testing"
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
 
 // overMemory is what the dispatch Worker is thrown for a request of a process that used more memory than it may.
 //
@@ -41,6 +47,7 @@ func memoryAttacks() []attack {
 		{name: "deep-clone", want: bounded, code: handler(`let a = []; for (let i = 0; i < 1e6; i++) a = [a]; structuredClone(a); return new Response("ok");`)},
 		{name: "deep-regular-expression", want: bounded, code: handler(`return new Response(String(new RegExp("(".repeat(1e5) + ")".repeat(1e5)).test("a")));`)},
 		{name: "wait-until", want: `^200 bye$`, code: handler(`ctx.waitUntil((async () => { await scheduler.wait(20); const a = []; for (;;) a.push(new Array(1e5).fill(Math.random())); })()); return new Response("bye");`)},
+		{name: "wait-until-unasked", run: growUnasked, code: handler(`ctx.waitUntil((async () => { await scheduler.wait(2500); globalThis.kept = []; for (let i = 0; i < 80; i++) kept.push(new Uint8Array(8 << 20).fill(1)); await scheduler.wait(3600_000); })()); return new Response("bye");`)},
 		{name: "module-scope", refused: "Script startup exceeded memory limit.", code: "const a = [];\nfor (;;) a.push(new Array(1e5).fill(Math.random()));\n" + handler(``)},
 	}
 	for i := range list {
@@ -60,4 +67,33 @@ func pileUp(t *testing.T, s *site, host string) {
 		}
 	}
 	t.Error("it was never stopped")
+}
+
+// growUnasked has a process grow when nobody asks for anything any more.
+func growUnasked(t *testing.T, s *site, host string) {
+	s.want(t, host, "/", attack{cpuMs: 10_000}.limits(), "^200 bye$")
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	most := 0
+	for end := time.Now().Add(6 * time.Second); time.Now().Before(end); <-tick.C {
+		most = max(most, largest())
+	}
+	t.Logf("it came to %d MB", most)
+	settle(t, "MB of the largest process", largest, 320)
+}
+
+// largest is the anonymous memory of the node's largest process, in MiB.
+func largest() int {
+	most := 0
+	for pid := range engines() {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		if err != nil {
+			continue
+		}
+		_, rest, _ := strings.Cut(string(b), "RssAnon:")
+		kb := 0
+		fmt.Sscan(rest, &kb)
+		most = max(most, kb>>10)
+	}
+	return most
 }

@@ -51,6 +51,9 @@ export class Probe {}
 		{name: "fetch-deleted", code: pollute(`for (let p = globalThis; p !== null; p = Object.getPrototypeOf(p)) delete p.fetch;`), run: fetchIsGone},
 		{name: "fetch-wrapped", code: pollute(`const f = fetch; globalThis.fetch = (...a) => f.apply(undefined, a);`)},
 		{name: "web-socket-class", code: pollute(`globalThis.WebSocket = class { constructor() { throw new Error("WebSocket"); } };`)},
+		{name: "old-compatibility-date", date: "2021-11-02", code: pollute(`for (const k of ["get", "set", "delete"]) Headers.prototype[k] = () => "forged"; for (const t of [Request, Response]) Object.defineProperty(t.prototype, "headers", { get() { return new Headers(); }, configurable: true });`)},
+		{name: "new-module-registry", flags: []string{"new_module_registry"}, code: pollute(`globalThis.fetch = globalThis.fetch;`)},
+		{name: "immutable-prototypes", flags: []string{"immutable_api_prototypes"}, code: pollute(`try { Headers.prototype.get = () => "forged"; } catch {}`)},
 		{name: "frozen", code: pollute(`for (const o of [globalThis, Object.prototype, Array.prototype, Function.prototype, Promise.prototype, Headers.prototype, Request.prototype, Response.prototype]) try { Object.freeze(o); } catch {}`)},
 		{name: "during-the-request", code: handler(`Headers.prototype.get = Headers.prototype.set = () => "forged"; JSON.stringify = () => "{}"; Object.prototype.toJSON = () => ({}); globalThis.btoa = () => "x"; Reflect.apply = () => {};
 			throw new RangeError("told");`), want: `^500 RangeError: told$`},
