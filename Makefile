@@ -10,7 +10,7 @@ PACKAGES := ./...
 FUZZTIME ?= 30s
 
 # What measures CPU time is tested with the machine to itself.
-ALONE    := /internal/(dispatch|hostile|terminate)$$
+ALONE    := /internal/(dispatch|hostile|limits|terminate)$$
 
 .PHONY: help setup build demo test check bench fuzz clean
 
