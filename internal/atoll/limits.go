@@ -28,8 +28,16 @@ type NodeLimits struct {
 	OpenSockets      int64 // open-sockets: connect()ed by one script
 	SubRequestAnswer int64 // subrequest-answer: bytes of the body that a subrequest is answered with
 
-	LogBytes  int64 // log-bytes: what an invocation may write to its console
-	KVStorage int64 // kv-storage: bytes that an account keeps in KV
+	LogBytes int64 // log-bytes: what an invocation may write to its console
+
+	// What one account keeps in each store, in bytes. Whatever would exceed it is refused with fault.Full and the store's
+	// documented code; see docs/limits.md, "Storage".
+	KVStorage      int64 // kv-storage
+	D1Storage      int64 // d1-storage
+	R2Storage      int64 // r2-storage
+	QueueStorage   int64 // queue-storage
+	DurableStorage int64 // durable-storage: of Durable Objects
+	CacheStorage   int64 // cache-storage: beyond it the account's oldest entries make room
 
 	UploadBytes     int64 // upload-bytes: of the request that uploads a script
 	ScriptSize      int64 // script-size: bytes of a script, compressed, source maps aside
@@ -65,6 +73,7 @@ type NodeLimit struct {
 	Min, Max int64
 	Bytes    bool // a number of bytes, which may be written in KB, MB or GB
 	None     bool // "none" is allowed: no bound
+	Soon     bool // of a part that the node does not have yet: it can be neither set nor seen
 	field    func(*NodeLimits) *int64
 }
 
@@ -77,6 +86,10 @@ func AllNodeLimits() []NodeLimit {
 		return NodeLimit{Name: name, Min: min, Max: max, Bytes: true, field: field}
 	}
 	none := func(l NodeLimit) NodeLimit { l.None = true; return l }
+	soon := func(l NodeLimit) NodeLimit { l.Soon = true; return l }
+	storage := func(store string, field func(*NodeLimits) *int64) NodeLimit {
+		return none(bytes(store+"-storage", 1, 1<<20*giga, field))
+	}
 	return []NodeLimit{
 		count("cpu-ms", 1, MaxCPUMs, func(l *NodeLimits) *int64 { return &l.CPUMs }),
 		count("startup-cpu-ms", 1, 60_000, func(l *NodeLimits) *int64 { return &l.StartupCPUMs }),
@@ -94,7 +107,12 @@ func AllNodeLimits() []NodeLimit {
 		count("open-sockets", 1, 1_000_000, func(l *NodeLimits) *int64 { return &l.OpenSockets }),
 		bytes("subrequest-answer", 1, 1024*giga, func(l *NodeLimits) *int64 { return &l.SubRequestAnswer }),
 		bytes("log-bytes", 1*kilo, 64*mega, func(l *NodeLimits) *int64 { return &l.LogBytes }),
-		none(bytes("kv-storage", 1, 1<<20*giga, func(l *NodeLimits) *int64 { return &l.KVStorage })),
+		storage("kv", func(l *NodeLimits) *int64 { return &l.KVStorage }),
+		soon(storage("d1", func(l *NodeLimits) *int64 { return &l.D1Storage })),
+		soon(storage("r2", func(l *NodeLimits) *int64 { return &l.R2Storage })),
+		soon(storage("queue", func(l *NodeLimits) *int64 { return &l.QueueStorage })),
+		soon(storage("durable", func(l *NodeLimits) *int64 { return &l.DurableStorage })),
+		soon(storage("cache", func(l *NodeLimits) *int64 { return &l.CacheStorage })),
 		bytes("upload-bytes", 1*mega, 4*giga, func(l *NodeLimits) *int64 { return &l.UploadBytes }),
 		bytes("script-size", 1, giga, func(l *NodeLimits) *int64 { return &l.ScriptSize }),
 		bytes("script-plain-size", 1, giga, func(l *NodeLimits) *int64 { return &l.ScriptPlainSize }),
@@ -129,8 +147,10 @@ var byteUnits = []struct {
 func (l *NodeLimits) Set(name, value string) error {
 	var names []string
 	for _, n := range AllNodeLimits() {
-		if n.Name != name {
-			names = append(names, n.Name)
+		if n.Name != name || n.Soon {
+			if !n.Soon {
+				names = append(names, n.Name)
+			}
 			continue
 		}
 		v, ok := n.parse(value)
