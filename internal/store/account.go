@@ -7,6 +7,7 @@ import (
 
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/fault"
+	"atoll.dev/atoll/internal/sqlite"
 )
 
 // Account is one account of the node.
@@ -18,14 +19,14 @@ type Account struct {
 
 // EnsureAccount makes the account where it is missing and gives it the name, unless that is empty.
 func (db *DB) EnsureAccount(ctx context.Context, id atoll.AccountID, name string) error {
-	err := db.write(ctx, func(ctx context.Context, tx session) error {
+	err := db.write(ctx, func(ctx context.Context, tx sqlite.Session) error {
 		at := micros(now())
-		if _, err := run(ctx, tx, `INSERT INTO accounts (id, name, created) VALUES (?1, ?2, ?3)
+		if _, err := sqlite.Run(ctx, tx, `INSERT INTO accounts (id, name, created) VALUES (?1, ?2, ?3)
 			ON CONFLICT (id) DO UPDATE SET name = ?2 WHERE ?2 <> ''`, id, name, at); err != nil {
 			return err
 		}
 		// the namespace without a name holds the account's own scripts
-		_, err := run(ctx, tx, `INSERT INTO namespaces (id, account, name, trusted, created, modified) VALUES (?1, ?2, '', 1, ?3, ?3)
+		_, err := sqlite.Run(ctx, tx, `INSERT INTO namespaces (id, account, name, trusted, created, modified) VALUES (?1, ?2, '', 1, ?3, ?3)
 			ON CONFLICT (account, name) DO NOTHING`, atoll.NewUUID(), id, at)
 		return err
 	})
@@ -37,7 +38,7 @@ func (db *DB) EnsureAccount(ctx context.Context, id atoll.AccountID, name string
 
 const accountColumns = "SELECT id, name, created FROM accounts "
 
-func scanAccount(row scanner) (a Account, err error) {
+func scanAccount(row sqlite.Row) (a Account, err error) {
 	var created int64
 	err = row.Scan(&a.ID, &a.Name, &created)
 	a.Created = fromMicros(created)
@@ -46,7 +47,7 @@ func scanAccount(row scanner) (a Account, err error) {
 
 // Accounts lists the accounts, oldest first.
 func (db *DB) Accounts(ctx context.Context) ([]Account, error) {
-	list, err := all(ctx, db.reads, scanAccount, accountColumns+"ORDER BY created, id")
+	list, err := sqlite.All(ctx, db.reads, scanAccount, accountColumns+"ORDER BY created, id")
 	if err != nil {
 		return nil, fmt.Errorf("list accounts: %w", err)
 	}
@@ -55,8 +56,8 @@ func (db *DB) Accounts(ctx context.Context) ([]Account, error) {
 
 // Account returns one account; the error of a missing one is NotFound, 7003.
 func (db *DB) Account(ctx context.Context, id atoll.AccountID) (Account, error) {
-	a, err := one(ctx, db.reads, scanAccount, accountColumns+"WHERE id = ?", id)
-	if missing(err) {
+	a, err := sqlite.One(ctx, db.reads, scanAccount, accountColumns+"WHERE id = ?", id)
+	if sqlite.Missing(err) {
 		err = noAccount(id)
 	}
 	if err != nil {
@@ -71,8 +72,8 @@ func noAccount(id atoll.AccountID) error {
 
 // Subdomain returns the account's workers.dev subdomain; the error of an account without one is NotFound, 10007.
 func (db *DB) Subdomain(ctx context.Context, acct atoll.AccountID) (string, error) {
-	name, err := one(ctx, db.reads, value[string], "SELECT subdomain FROM accounts WHERE id = ? AND subdomain IS NOT NULL", acct)
-	if missing(err) {
+	name, err := sqlite.One(ctx, db.reads, sqlite.Value[string], "SELECT subdomain FROM accounts WHERE id = ? AND subdomain IS NOT NULL", acct)
+	if sqlite.Missing(err) {
 		err = fault.New(fault.NotFound, 10007, "You need to register a workers.dev subdomain before publishing to workers.dev.")
 	}
 	if err != nil {
@@ -83,15 +84,15 @@ func (db *DB) Subdomain(ctx context.Context, acct atoll.AccountID) (string, erro
 
 // SetSubdomain gives the account a workers.dev subdomain that no other has; the empty one takes it away.
 func (db *DB) SetSubdomain(ctx context.Context, acct atoll.AccountID, name string) error {
-	err := db.write(ctx, func(ctx context.Context, tx session) error {
-		owner, err := one(ctx, tx, value[atoll.AccountID], "SELECT id FROM accounts WHERE subdomain = ?", name)
+	err := db.write(ctx, func(ctx context.Context, tx sqlite.Session) error {
+		owner, err := sqlite.One(ctx, tx, sqlite.Value[atoll.AccountID], "SELECT id FROM accounts WHERE subdomain = ?", name)
 		if err == nil && owner != acct {
 			return fault.Newf(fault.Conflict, 10031, "The subdomain %q is not available, please try another.", name)
 		}
-		if err != nil && !missing(err) {
+		if err != nil && !sqlite.Missing(err) {
 			return err
 		}
-		n, err := run(ctx, tx, "UPDATE accounts SET subdomain = nullif(?, '') WHERE id = ?", name, acct)
+		n, err := sqlite.Run(ctx, tx, "UPDATE accounts SET subdomain = nullif(?, '') WHERE id = ?", name, acct)
 		if err == nil && n == 0 {
 			err = noAccount(acct)
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"atoll.dev/atoll/internal/atoll"
+	"atoll.dev/atoll/internal/sqlite"
 )
 
 // AssetClaims looks up what clients called content of a script, and of its whole namespace. The script need not exist.
@@ -17,7 +18,7 @@ func (db *DB) AssetClaims(ctx context.Context, ref atoll.ScriptRef, claims []str
 		return nil, nil, fmt.Errorf("find asset claims of %s: %w", ref, err)
 	}
 	for _, claim := range claims {
-		rows, err := all(ctx, db.reads, scanClaim, claimQuery, key, ref.Name, claim)
+		rows, err := sqlite.All(ctx, db.reads, scanClaim, claimQuery, key, ref.Name, claim)
 		if err != nil {
 			return nil, nil, fmt.Errorf("find asset claims of %s: %w", ref, err)
 		}
@@ -40,7 +41,7 @@ type claimRow struct {
 	script string
 }
 
-func scanClaim(row scanner) (r claimRow, err error) {
+func scanClaim(row sqlite.Row) (r claimRow, err error) {
 	var blob []byte
 	err = row.Scan(&r.script, &blob, &r.Size, &r.Type)
 	r.Blob = hex.EncodeToString(blob)
@@ -50,7 +51,7 @@ func scanClaim(row scanner) (r claimRow, err error) {
 // PutAssetClaims remembers what a client calls content that is stored, for its script and, those of shared, for the whole
 // namespace. What was called so before is not any more.
 func (db *DB) PutAssetClaims(ctx context.Context, ref atoll.ScriptRef, own, shared []atoll.AssetClaim) error {
-	err := db.write(ctx, func(ctx context.Context, tx session) error {
+	err := db.write(ctx, func(ctx context.Context, tx sqlite.Session) error {
 		key, err := namespaceKey(ctx, tx, ref.Account, ref.Namespace)
 		if err != nil {
 			return err
@@ -64,7 +65,7 @@ func (db *DB) PutAssetClaims(ctx context.Context, ref atoll.ScriptRef, own, shar
 				if err != nil {
 					return fmt.Errorf("hash %q is not hex", c.Blob)
 				}
-				_, err = run(ctx, tx, "INSERT OR REPLACE INTO asset_claims (namespace, script, claim, blob, size, type) VALUES (?, ?, ?, ?, ?, ?)",
+				_, err = sqlite.Run(ctx, tx, "INSERT OR REPLACE INTO asset_claims (namespace, script, claim, blob, size, type) VALUES (?, ?, ?, ?, ?, ?)",
 					key, set.script, c.Claim, blob, c.Size, c.Type)
 				if err != nil {
 					return err
@@ -80,7 +81,7 @@ func (db *DB) PutAssetClaims(ctx context.Context, ref atoll.ScriptRef, own, shar
 }
 
 // putAssets notes which files the new version v needs, which is the newest of its script.
-func (r *scriptRow) putAssets(ctx context.Context, tx session, v *atoll.Version, files []string) error {
+func (r *scriptRow) putAssets(ctx context.Context, tx sqlite.Session, v *atoll.Version, files []string) error {
 	var list []byte // of files; nil: the version has none
 	if v.Assets != nil {
 		var err error
@@ -88,11 +89,11 @@ func (r *scriptRow) putAssets(ctx context.Context, tx session, v *atoll.Version,
 			return fmt.Errorf("assets: hash %q is not hex", v.Assets.Manifest)
 		}
 	}
-	before, err := one(ctx, tx, value[[]byte], "SELECT assets FROM scripts WHERE key = ?", r.key)
+	before, err := sqlite.One(ctx, tx, sqlite.Value[[]byte], "SELECT assets FROM scripts WHERE key = ?", r.key)
 	if err != nil || bytes.Equal(before, list) {
 		return err
 	}
-	hashes, err := all(ctx, tx, value[[]byte], "SELECT hash FROM asset_files WHERE script = ? AND last IS NULL", r.key)
+	hashes, err := sqlite.All(ctx, tx, sqlite.Value[[]byte], "SELECT hash FROM asset_files WHERE script = ? AND last IS NULL", r.key)
 	if err != nil {
 		return err
 	}
@@ -112,22 +113,22 @@ func (r *scriptRow) putAssets(ctx context.Context, tx session, v *atoll.Version,
 			continue
 		}
 		added[string(h)] = true
-		if _, err := run(ctx, tx, "INSERT INTO asset_files (script, hash, first) VALUES (?, ?, ?)", r.key, h, v.Number); err != nil {
+		if _, err := sqlite.Run(ctx, tx, "INSERT INTO asset_files (script, hash, first) VALUES (?, ?, ?)", r.key, h, v.Number); err != nil {
 			return err
 		}
 	}
 	for h := range gone {
-		_, err := run(ctx, tx, "UPDATE asset_files SET last = ? WHERE script = ? AND hash = ? AND last IS NULL", v.Number-1, r.key, []byte(h))
+		_, err := sqlite.Run(ctx, tx, "UPDATE asset_files SET last = ? WHERE script = ? AND hash = ? AND last IS NULL", v.Number-1, r.key, []byte(h))
 		if err != nil {
 			return err
 		}
 	}
-	_, err = run(ctx, tx, "UPDATE scripts SET assets = ? WHERE key = ?", list, r.key)
+	_, err = sqlite.Run(ctx, tx, "UPDATE scripts SET assets = ? WHERE key = ?", list, r.key)
 	return err
 }
 
 // pruneAssets removes the files that only versions up to the given number needed, and not the active one.
-func (r *scriptRow) pruneAssets(ctx context.Context, tx session, upTo int) error {
-	_, err := run(ctx, tx, "DELETE FROM asset_files WHERE script = ? AND last <= ? AND NOT (first <= ? AND last >= ?)", r.key, upTo, r.active, r.active)
+func (r *scriptRow) pruneAssets(ctx context.Context, tx sqlite.Session, upTo int) error {
+	_, err := sqlite.Run(ctx, tx, "DELETE FROM asset_files WHERE script = ? AND last <= ? AND NOT (first <= ? AND last >= ?)", r.key, upTo, r.active, r.active)
 	return err
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"iter"
 	"time"
+
+	"atoll.dev/atoll/internal/sqlite"
 )
 
 // collectChunk is how many blobs are looked at in one transaction.
@@ -20,7 +22,7 @@ const collectChunk = 100
 func (db *DB) CollectBlobs(ctx context.Context, hashes iter.Seq2[string, error], since time.Time, remove func(hash string) (bool, error)) (n int, err error) {
 	var chunk []string
 	flush := func() error {
-		return db.write(ctx, func(ctx context.Context, tx session) error {
+		return db.write(ctx, func(ctx context.Context, tx sqlite.Session) error {
 			for _, hash := range chunk {
 				removed, err := collect(ctx, tx, hash, since, remove)
 				if err != nil {
@@ -57,12 +59,12 @@ const unreferencedQuery = `SELECT NOT EXISTS (SELECT 1 FROM version_blobs WHERE 
 	AND NOT EXISTS (SELECT 1 FROM asset_files WHERE hash = ?1)
 	AND NOT EXISTS (SELECT 1 FROM orphans WHERE hash = ?1 AND since >= ?2)`
 
-func collect(ctx context.Context, tx session, hash string, since time.Time, remove func(hash string) (bool, error)) (bool, error) {
+func collect(ctx context.Context, tx sqlite.Session, hash string, since time.Time, remove func(hash string) (bool, error)) (bool, error) {
 	h, err := hex.DecodeString(hash)
 	if err != nil {
 		return false, err
 	}
-	free, err := one(ctx, tx, value[bool], unreferencedQuery, h, micros(since))
+	free, err := sqlite.One(ctx, tx, sqlite.Value[bool], unreferencedQuery, h, micros(since))
 	if err != nil || !free {
 		return false, err
 	}
@@ -71,10 +73,10 @@ func collect(ctx context.Context, tx session, hash string, since time.Time, remo
 		return false, err
 	}
 	if removed {
-		if _, err := run(ctx, tx, "DELETE FROM asset_claims WHERE blob = ?", h); err != nil {
+		if _, err := sqlite.Run(ctx, tx, "DELETE FROM asset_claims WHERE blob = ?", h); err != nil {
 			return false, err
 		}
 	}
-	_, err = run(ctx, tx, "DELETE FROM orphans WHERE hash = ?", h)
+	_, err = sqlite.Run(ctx, tx, "DELETE FROM orphans WHERE hash = ?", h)
 	return removed, err
 }

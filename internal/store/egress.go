@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"atoll.dev/atoll/internal/atoll"
+	"atoll.dev/atoll/internal/sqlite"
 )
 
 // egressDoc is the column egress.rules.
@@ -16,7 +17,7 @@ type egressDoc struct {
 	TCP   *bool    `json:"tcp,omitempty"`
 }
 
-func scanEgress(row scanner) (*atoll.EgressRules, error) {
+func scanEgress(row sqlite.Row) (*atoll.EgressRules, error) {
 	var doc egressDoc
 	var rules []byte
 	var modified int64
@@ -27,9 +28,9 @@ func scanEgress(row scanner) (*atoll.EgressRules, error) {
 	return &atoll.EgressRules{Allow: doc.Allow, Deny: doc.Deny, Ports: doc.Ports, TCP: doc.TCP, Modified: fromMicros(modified)}, err
 }
 
-func getEgress(ctx context.Context, s session, namespace int64, name atoll.ScriptName) (*atoll.EgressRules, error) {
-	r, err := one(ctx, s, scanEgress, "SELECT rules, modified FROM egress WHERE namespace = ? AND script = ?", namespace, name)
-	if missing(err) {
+func getEgress(ctx context.Context, s sqlite.Session, namespace int64, name atoll.ScriptName) (*atoll.EgressRules, error) {
+	r, err := sqlite.One(ctx, s, scanEgress, "SELECT rules, modified FROM egress WHERE namespace = ? AND script = ?", namespace, name)
+	if sqlite.Missing(err) {
 		return nil, nil
 	}
 	return r, err
@@ -58,12 +59,12 @@ func (db *DB) SetEgressRules(ctx context.Context, ref atoll.ScriptRef, r atoll.E
 		return r, fmt.Errorf("set egress rules of %s: %w", ref, err)
 	}
 	r.Modified = now()
-	err = db.write(ctx, func(ctx context.Context, tx session) error {
+	err = db.write(ctx, func(ctx context.Context, tx sqlite.Session) error {
 		key, err := namespaceKey(ctx, tx, ref.Account, ref.Namespace)
 		if err != nil {
 			return err
 		}
-		_, err = run(ctx, tx, "INSERT OR REPLACE INTO egress (namespace, script, rules, modified) VALUES (?, ?, ?, ?)",
+		_, err = sqlite.Run(ctx, tx, "INSERT OR REPLACE INTO egress (namespace, script, rules, modified) VALUES (?, ?, ?, ?)",
 			key, ref.Name, string(doc), micros(r.Modified))
 		return err
 	})
@@ -76,12 +77,12 @@ func (db *DB) SetEgressRules(ctx context.Context, ref atoll.ScriptRef, r atoll.E
 // DeleteEgressRules removes the egress rules of a script, or without a name those of the namespace. That there are none is
 // no error.
 func (db *DB) DeleteEgressRules(ctx context.Context, ref atoll.ScriptRef) error {
-	err := db.write(ctx, func(ctx context.Context, tx session) error {
+	err := db.write(ctx, func(ctx context.Context, tx sqlite.Session) error {
 		key, err := namespaceKey(ctx, tx, ref.Account, ref.Namespace)
 		if err != nil {
 			return err
 		}
-		_, err = run(ctx, tx, "DELETE FROM egress WHERE namespace = ? AND script = ?", key, ref.Name)
+		_, err = sqlite.Run(ctx, tx, "DELETE FROM egress WHERE namespace = ? AND script = ?", key, ref.Name)
 		return err
 	})
 	if err != nil {
@@ -95,7 +96,7 @@ func (db *DB) EgressScripts(ctx context.Context, acct atoll.AccountID, ns atoll.
 	key, err := namespaceKey(ctx, db.reads, acct, ns)
 	var names []atoll.ScriptName
 	if err == nil {
-		names, err = all(ctx, db.reads, value[atoll.ScriptName], "SELECT script FROM egress WHERE namespace = ? AND script > '' ORDER BY script LIMIT ?", key, limit)
+		names, err = sqlite.All(ctx, db.reads, sqlite.Value[atoll.ScriptName], "SELECT script FROM egress WHERE namespace = ? AND script > '' ORDER BY script LIMIT ?", key, limit)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("list egress rules: %w", err)

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"atoll.dev/atoll/internal/atoll"
+	"atoll.dev/atoll/internal/sqlite"
 )
 
 // killDir is the variable that makes the test binary the victim of TestKill.
@@ -112,13 +113,13 @@ func checkAcked(t *testing.T, db *DB, acked map[string]string) {
 		"script that the namespace is not told": "SELECT sum(scripts) - (SELECT count(*) FROM scripts) FROM namespaces",
 		"violation of a foreign key":            "SELECT count(*) FROM pragma_foreign_key_check",
 	} {
-		n, err := one(ctx, db.reads, value[int], query)
+		n, err := sqlite.One(ctx, db.reads, sqlite.Value[int], query)
 		ok(t, err)
 		if n != 0 {
 			t.Errorf("%d times a %s", n, what)
 		}
 	}
-	sound, err := one(ctx, db.reads, value[string], "PRAGMA integrity_check")
+	sound, err := sqlite.One(ctx, db.reads, sqlite.Value[string], "PRAGMA integrity_check")
 	ok(t, err)
 	equal(t, sound, "ok")
 }

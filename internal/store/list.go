@@ -7,6 +7,7 @@ import (
 
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/fault"
+	"atoll.dev/atoll/internal/sqlite"
 )
 
 // ScriptFilter selects and pages Scripts.
@@ -45,7 +46,7 @@ func (db *DB) Scripts(ctx context.Context, acct atoll.AccountID, ns atoll.Namesp
 }
 
 // find returns the first scripts after a name that match a filter.
-func find[T any](ctx context.Context, s session, scan func(scanner) (T, error), columns string,
+func find[T any](ctx context.Context, s sqlite.Session, scan func(sqlite.Row) (T, error), columns string,
 	acct atoll.AccountID, ns atoll.NamespaceName, filter []TagTerm, after string, limit int) ([]T, error) {
 	key, err := namespaceKey(ctx, s, acct, ns)
 	if err != nil {
@@ -59,7 +60,7 @@ func find[T any](ctx context.Context, s session, scan func(scanner) (T, error), 
 		return nil, err
 	}
 	query, args := q.scripts(columns, key, after, limit)
-	return all(ctx, s, scan, query, args...)
+	return sqlite.All(ctx, s, scan, query, args...)
 }
 
 // DeleteScripts removes the first scripts that match the filter, at most limit (at most and by default 1000), and says
@@ -69,14 +70,14 @@ func (db *DB) DeleteScripts(ctx context.Context, acct atoll.AccountID, ns atoll.
 	if err := refuseEmpty(filter); err != nil {
 		return nil, false, fmt.Errorf("delete scripts of %s: %w", ns, err)
 	}
-	err = db.write(ctx, func(ctx context.Context, tx session) error {
+	err = db.write(ctx, func(ctx context.Context, tx sqlite.Session) error {
 		found, err := find(ctx, tx, scanNamed, namedColumns, acct, ns, filter, "", limit+1)
 		if err != nil {
 			return err
 		}
 		more = len(found) > limit
 		for _, s := range found[:min(limit, len(found))] {
-			if _, err := run(ctx, tx, "DELETE FROM scripts WHERE key = ?", s.key); err != nil {
+			if _, err := sqlite.Run(ctx, tx, "DELETE FROM scripts WHERE key = ?", s.key); err != nil {
 				return err
 			}
 			deleted = append(deleted, s.name)
@@ -97,7 +98,7 @@ type named struct {
 
 const namedColumns = "s.key, s.name FROM scripts s"
 
-func scanNamed(row scanner) (n named, err error) {
+func scanNamed(row sqlite.Row) (n named, err error) {
 	err = row.Scan(&n.key, &n.name)
 	return n, err
 }

@@ -7,6 +7,7 @@ import (
 
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/fault"
+	"atoll.dev/atoll/internal/sqlite"
 )
 
 // NamespaceChange is what UpdateNamespace changes; nil leaves a field as it is.
@@ -18,7 +19,7 @@ type NamespaceChange struct {
 
 const namespaceColumns = "SELECT id, account, name, trusted, settings, scripts, created, modified FROM namespaces "
 
-func scanNamespace(row scanner) (n atoll.Namespace, err error) {
+func scanNamespace(row sqlite.Row) (n atoll.Namespace, err error) {
 	var created, modified int64
 	var settings []byte
 	if err := row.Scan(&n.ID, &n.Account, &n.Name, &n.Trusted, &settings, &n.Scripts, &created, &modified); err != nil {
@@ -50,31 +51,31 @@ func noNamespace() error {
 }
 
 // getNamespace does not see the namespace without a name, which holds the account's own scripts.
-func getNamespace(ctx context.Context, s session, acct atoll.AccountID, name atoll.NamespaceName) (atoll.Namespace, error) {
+func getNamespace(ctx context.Context, s sqlite.Session, acct atoll.AccountID, name atoll.NamespaceName) (atoll.Namespace, error) {
 	if name == "" {
 		return atoll.Namespace{}, noNamespace()
 	}
-	n, err := one(ctx, s, scanNamespace, namespaceColumns+"WHERE account = ? AND name = ?", acct, name)
-	if missing(err) {
+	n, err := sqlite.One(ctx, s, scanNamespace, namespaceColumns+"WHERE account = ? AND name = ?", acct, name)
+	if sqlite.Missing(err) {
 		err = noNamespace()
 	}
 	return n, err
 }
 
 // namespaceKey is where scripts are kept; with an empty name it is that of the account's own scripts.
-func namespaceKey(ctx context.Context, s session, acct atoll.AccountID, name atoll.NamespaceName) (int64, error) {
-	key, err := one(ctx, s, value[int64], "SELECT key FROM namespaces WHERE account = ? AND name = ?", acct, name)
+func namespaceKey(ctx context.Context, s sqlite.Session, acct atoll.AccountID, name atoll.NamespaceName) (int64, error) {
+	key, err := sqlite.One(ctx, s, sqlite.Value[int64], "SELECT key FROM namespaces WHERE account = ? AND name = ?", acct, name)
 	switch {
-	case missing(err) && name == "":
+	case sqlite.Missing(err) && name == "":
 		return 0, noAccount(acct)
-	case missing(err):
+	case sqlite.Missing(err):
 		return 0, noNamespace()
 	}
 	return key, err
 }
 
 // freeNamespace makes sure that a name is not taken.
-func freeNamespace(ctx context.Context, s session, acct atoll.AccountID, name atoll.NamespaceName) error {
+func freeNamespace(ctx context.Context, s sqlite.Session, acct atoll.AccountID, name atoll.NamespaceName) error {
 	_, err := getNamespace(ctx, s, acct, name)
 	if fault.KindOf(err) == fault.NotFound {
 		return nil
@@ -99,14 +100,14 @@ func (db *DB) CreateNamespace(ctx context.Context, acct atoll.AccountID, name at
 	if err != nil {
 		return atoll.Namespace{}, fmt.Errorf("create namespace %s: %w", name, err)
 	}
-	err = db.write(ctx, func(ctx context.Context, tx session) error {
-		if _, err := one(ctx, tx, scanAccount, accountColumns+"WHERE id = ?", acct); missing(err) {
+	err = db.write(ctx, func(ctx context.Context, tx sqlite.Session) error {
+		if _, err := sqlite.One(ctx, tx, scanAccount, accountColumns+"WHERE id = ?", acct); sqlite.Missing(err) {
 			return noAccount(acct)
 		}
 		if err := freeNamespace(ctx, tx, acct, name); err != nil {
 			return err
 		}
-		_, err := run(ctx, tx, "INSERT INTO namespaces (id, account, name, trusted, settings, created, modified) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)",
+		_, err := sqlite.Run(ctx, tx, "INSERT INTO namespaces (id, account, name, trusted, settings, created, modified) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)",
 			n.ID, acct, name, trusted, text, micros(at))
 		return err
 	})
@@ -118,7 +119,7 @@ func (db *DB) CreateNamespace(ctx context.Context, acct atoll.AccountID, name at
 
 // Namespaces lists the account's dispatch namespaces by name.
 func (db *DB) Namespaces(ctx context.Context, acct atoll.AccountID) ([]atoll.Namespace, error) {
-	list, err := all(ctx, db.reads, scanNamespace, namespaceColumns+"WHERE account = ? AND name > '' ORDER BY name", acct)
+	list, err := sqlite.All(ctx, db.reads, scanNamespace, namespaceColumns+"WHERE account = ? AND name > '' ORDER BY name", acct)
 	if err != nil {
 		return nil, fmt.Errorf("list namespaces: %w", err)
 	}
@@ -137,7 +138,7 @@ func (db *DB) Namespace(ctx context.Context, acct atoll.AccountID, name atoll.Na
 // UpdateNamespace renames a dispatch namespace, or changes its trust or settings; a taken name is Invalid, 100120, and so
 // are settings out of bounds, 10021.
 func (db *DB) UpdateNamespace(ctx context.Context, acct atoll.AccountID, name atoll.NamespaceName, c NamespaceChange) (n atoll.Namespace, err error) {
-	err = db.write(ctx, func(ctx context.Context, tx session) (err error) {
+	err = db.write(ctx, func(ctx context.Context, tx sqlite.Session) (err error) {
 		if n, err = getNamespace(ctx, tx, acct, name); err != nil {
 			return err
 		}
@@ -161,7 +162,7 @@ func (db *DB) UpdateNamespace(ctx context.Context, acct atoll.AccountID, name at
 			return err
 		}
 		n.Modified = now()
-		_, err = run(ctx, tx, "UPDATE namespaces SET name = ?, trusted = ?, settings = ?, modified = ? WHERE id = ?",
+		_, err = sqlite.Run(ctx, tx, "UPDATE namespaces SET name = ?, trusted = ?, settings = ?, modified = ? WHERE id = ?",
 			n.Name, n.Trusted, settings, micros(n.Modified), n.ID)
 		return err
 	})
@@ -175,14 +176,14 @@ func (db *DB) UpdateNamespace(ctx context.Context, acct atoll.AccountID, name at
 // small transactions, so that a large namespace does not hold up other writes.
 func (db *DB) DeleteNamespace(ctx context.Context, acct atoll.AccountID, name atoll.NamespaceName) error {
 	var key int64
-	err := db.write(ctx, func(ctx context.Context, tx session) (err error) {
+	err := db.write(ctx, func(ctx context.Context, tx sqlite.Session) (err error) {
 		if _, err := getNamespace(ctx, tx, acct, name); err != nil {
 			return err
 		}
 		if key, err = namespaceKey(ctx, tx, acct, name); err != nil {
 			return err
 		}
-		_, err = run(ctx, tx, "UPDATE namespaces SET account = NULL WHERE key = ?", key)
+		_, err = sqlite.Run(ctx, tx, "UPDATE namespaces SET account = NULL WHERE key = ?", key)
 		return err
 	})
 	if err == nil {
@@ -200,10 +201,10 @@ const deleteChunk = 500
 func (db *DB) emptyNamespace(ctx context.Context, key int64) error {
 	for {
 		var n int64
-		err := db.write(ctx, func(ctx context.Context, tx session) (err error) {
-			n, err = run(ctx, tx, "DELETE FROM scripts WHERE key IN (SELECT key FROM scripts WHERE namespace = ? LIMIT ?)", key, deleteChunk)
+		err := db.write(ctx, func(ctx context.Context, tx sqlite.Session) (err error) {
+			n, err = sqlite.Run(ctx, tx, "DELETE FROM scripts WHERE key IN (SELECT key FROM scripts WHERE namespace = ? LIMIT ?)", key, deleteChunk)
 			if err == nil && n == 0 {
-				_, err = run(ctx, tx, "DELETE FROM namespaces WHERE key = ?", key)
+				_, err = sqlite.Run(ctx, tx, "DELETE FROM namespaces WHERE key = ?", key)
 			}
 			return err
 		})
@@ -215,7 +216,7 @@ func (db *DB) emptyNamespace(ctx context.Context, key int64) error {
 
 // finishDeletions empties the namespaces whose deletion a crash cut short.
 func (db *DB) finishDeletions(ctx context.Context) error {
-	keys, err := all(ctx, db.reads, value[int64], "SELECT key FROM namespaces WHERE account IS NULL")
+	keys, err := sqlite.All(ctx, db.reads, sqlite.Value[int64], "SELECT key FROM namespaces WHERE account IS NULL")
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/fault"
+	"atoll.dev/atoll/internal/sqlite"
 )
 
 func TestNamespaces(t *testing.T) {
@@ -124,7 +125,7 @@ func TestDeletionOfNamespaceIsFinishedAtOpen(t *testing.T) {
 	_, err = db.SetSchedules(ctx, user("a"), []string{"* * * * *"})
 	ok(t, err)
 	// what DeleteNamespace does before the first chunk
-	_, err = db.writes.conn.ExecContext(ctx, "UPDATE namespaces SET account = NULL WHERE name = 'production'")
+	err = execute(ctx, db, "UPDATE namespaces SET account = NULL WHERE name = 'production'")
 	ok(t, err)
 	if all, err := db.AllSchedules(ctx); len(all) > 0 || err != nil {
 		t.Errorf("schedules of a namespace that is gone: %v, %v", all, err)
@@ -140,7 +141,7 @@ func TestDeletionOfNamespaceIsFinishedAtOpen(t *testing.T) {
 func rows(t *testing.T, db *DB, want map[string]int) {
 	t.Helper()
 	for table, n := range want {
-		got, err := one(t.Context(), db.reads, value[int], "SELECT count(*) FROM "+table)
+		got, err := sqlite.One(t.Context(), db.reads, sqlite.Value[int], "SELECT count(*) FROM "+table)
 		ok(t, err)
 		if got != n {
 			t.Errorf("%s has %d rows, want %d", table, got, n)

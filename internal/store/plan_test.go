@@ -3,14 +3,13 @@ package store
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"atoll.dev/atoll/internal/atoll"
+	"atoll.dev/atoll/internal/sqlite"
 )
 
 // TestNoScans calls every method and asks SQLite how it runs each statement they prepared. A scan of a table or a sort is
@@ -21,7 +20,7 @@ func TestNoScans(t *testing.T) {
 	short := regexp.MustCompile(`^SELECT [^?]* FROM (accounts|tokens|zones|routes|schedules)\b` + // whole lists
 		`|FROM tokens WHERE account = \?` + // an account's tokens
 		`|FROM schedules WHERE script = \?`) // a script's triggers
-	queries := slices.Concat(slices.Collect(maps.Keys(db.reads.stmts)), slices.Collect(maps.Keys(db.writes.stmts)))
+	queries := db.file.Statements()
 	if len(queries) < 60 {
 		t.Errorf("only %d statements", len(queries))
 	}
@@ -74,7 +73,7 @@ func TestFilterPlans(t *testing.T) {
 // TestForeignKeysHaveIndexes keeps deletions from scanning the tables that refer to what is deleted.
 func TestForeignKeysHaveIndexes(t *testing.T) {
 	db := open(t, t.TempDir())
-	keys, err := all(t.Context(), db.reads, func(row scanner) (k [2]string, err error) { return k, row.Scan(&k[0], &k[1]) },
+	keys, err := sqlite.All(t.Context(), db.reads, func(row sqlite.Row) (k [2]string, err error) { return k, row.Scan(&k[0], &k[1]) },
 		`SELECT m.name, f."from" FROM sqlite_schema m, pragma_foreign_key_list(m.name) f WHERE m.type = 'table'`)
 	ok(t, err)
 	if len(keys) < 10 {
@@ -89,25 +88,21 @@ func TestForeignKeysHaveIndexes(t *testing.T) {
 }
 
 // explain returns the steps of a statement's plan, https://sqlite.org/eqp.html.
-func explain(t *testing.T, db *DB, query string) (steps []string) {
+func explain(t *testing.T, db *DB, query string) []string {
 	t.Helper()
 	switch strings.Fields(query)[0] {
 	case "SELECT", "INSERT", "UPDATE", "DELETE":
 	default:
 		return nil
 	}
-	rows, err := db.writes.conn.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+query, make([]any, maxTerms+10)...)
+	steps, err := sqlite.All(t.Context(), db.reads, func(row sqlite.Row) (step string, err error) {
+		var id, parent, unused int
+		err = row.Scan(&id, &parent, &unused, &step)
+		return step, err
+	}, "EXPLAIN QUERY PLAN "+query, make([]any, maxTerms+10)...)
 	if err != nil {
 		t.Fatalf("%s: %v", query, err)
 	}
-	defer rows.Close()
-	for rows.Next() {
-		var id, parent, unused int
-		var step string
-		ok(t, rows.Scan(&id, &parent, &unused, &step))
-		steps = append(steps, step)
-	}
-	ok(t, rows.Err())
 	return steps
 }
 

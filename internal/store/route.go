@@ -8,6 +8,7 @@ import (
 
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/fault"
+	"atoll.dev/atoll/internal/sqlite"
 )
 
 // Route sends the requests of a zone that match a pattern to a script of the zone's account.
@@ -28,7 +29,7 @@ type RouteSpec struct {
 const routeColumns = `SELECT r.id, r.zone, z.account, r.pattern, coalesce(s.name, '')
 	FROM routes r CROSS JOIN zones z ON z.id = r.zone LEFT JOIN scripts s ON s.key = r.script `
 
-func scanRoute(row scanner) (r Route, err error) {
+func scanRoute(row sqlite.Row) (r Route, err error) {
 	err = row.Scan(&r.ID, &r.Zone, &r.Account, &r.Pattern, &r.Script)
 	return r, err
 }
@@ -37,7 +38,7 @@ func scanRoute(row scanner) (r Route, err error) {
 func (db *DB) Routes(ctx context.Context, zone string) (list []Route, err error) {
 	_, err = getZone(ctx, db.reads, zone)
 	if err == nil {
-		list, err = all(ctx, db.reads, scanRoute, routeColumns+"WHERE r.zone = ? ORDER BY r.pattern", zone)
+		list, err = sqlite.All(ctx, db.reads, scanRoute, routeColumns+"WHERE r.zone = ? ORDER BY r.pattern", zone)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("list routes: %w", err)
@@ -47,7 +48,7 @@ func (db *DB) Routes(ctx context.Context, zone string) (list []Route, err error)
 
 // AllRoutes lists every route of the node.
 func (db *DB) AllRoutes(ctx context.Context) ([]Route, error) {
-	list, err := all(ctx, db.reads, scanRoute, routeColumns+"ORDER BY r.zone, r.pattern")
+	list, err := sqlite.All(ctx, db.reads, scanRoute, routeColumns+"ORDER BY r.zone, r.pattern")
 	if err != nil {
 		return nil, fmt.Errorf("list routes: %w", err)
 	}
@@ -63,12 +64,12 @@ func (db *DB) Route(ctx context.Context, zone, id string) (Route, error) {
 	return r, nil
 }
 
-func getRoute(ctx context.Context, s session, zone, id string) (Route, error) {
+func getRoute(ctx context.Context, s sqlite.Session, zone, id string) (Route, error) {
 	if _, err := getZone(ctx, s, zone); err != nil {
 		return Route{}, err
 	}
-	r, err := one(ctx, s, scanRoute, routeColumns+"WHERE r.id = ? AND r.zone = ?", id, zone)
-	if missing(err) {
+	r, err := sqlite.One(ctx, s, scanRoute, routeColumns+"WHERE r.id = ? AND r.zone = ?", id, zone)
+	if sqlite.Missing(err) {
 		err = fault.New(fault.NotFound, 10009, "There is no route with this ID in the zone.")
 	}
 	return r, err
@@ -77,7 +78,7 @@ func getRoute(ctx context.Context, s session, zone, id string) (Route, error) {
 // PutRoute makes a route, or changes the one with r.ID. A pattern the zone has already is Conflict, 10020; a script that
 // does not exist is NotFound, 10007.
 func (db *DB) PutRoute(ctx context.Context, r Route) (Route, error) {
-	err := db.write(ctx, func(ctx context.Context, tx session) error {
+	err := db.write(ctx, func(ctx context.Context, tx sqlite.Session) error {
 		z, err := getZone(ctx, tx, r.Zone)
 		if err != nil {
 			return err
@@ -106,26 +107,26 @@ func (db *DB) PutRoute(ctx context.Context, r Route) (Route, error) {
 	return r, nil
 }
 
-func putRoute(ctx context.Context, tx session, r Route, script sql.NullInt64) error {
-	other, err := one(ctx, tx, value[string], "SELECT id FROM routes WHERE zone = ? AND pattern = ?", r.Zone, r.Pattern)
+func putRoute(ctx context.Context, tx sqlite.Session, r Route, script sql.NullInt64) error {
+	other, err := sqlite.One(ctx, tx, sqlite.Value[string], "SELECT id FROM routes WHERE zone = ? AND pattern = ?", r.Zone, r.Pattern)
 	if err == nil && other != r.ID {
 		return fault.New(fault.Conflict, 10020, "A route with the same pattern already exists.")
 	}
-	if err != nil && !missing(err) {
+	if err != nil && !sqlite.Missing(err) {
 		return err
 	}
-	_, err = run(ctx, tx, `INSERT INTO routes (id, zone, pattern, script) VALUES (?1, ?2, ?3, ?4)
+	_, err = sqlite.Run(ctx, tx, `INSERT INTO routes (id, zone, pattern, script) VALUES (?1, ?2, ?3, ?4)
 		ON CONFLICT (id) DO UPDATE SET pattern = ?3, script = ?4`, r.ID, r.Zone, r.Pattern, script)
 	return err
 }
 
 // DeleteRoute removes a route of the zone.
 func (db *DB) DeleteRoute(ctx context.Context, zone, id string) error {
-	err := db.write(ctx, func(ctx context.Context, tx session) error {
+	err := db.write(ctx, func(ctx context.Context, tx sqlite.Session) error {
 		if _, err := getRoute(ctx, tx, zone, id); err != nil {
 			return err
 		}
-		_, err := run(ctx, tx, "DELETE FROM routes WHERE id = ?", id)
+		_, err := sqlite.Run(ctx, tx, "DELETE FROM routes WHERE id = ?", id)
 		return err
 	})
 	if err != nil {
@@ -146,14 +147,14 @@ func (db *DB) ScriptRoutes(ctx context.Context, acct atoll.AccountID, script ato
 	return list, nil
 }
 
-func scriptRoutes(ctx context.Context, s session, key int64) ([]Route, error) {
-	return all(ctx, s, scanRoute, routeColumns+"WHERE r.script = ? ORDER BY r.zone, r.pattern", key)
+func scriptRoutes(ctx context.Context, s sqlite.Session, key int64) ([]Route, error) {
+	return sqlite.All(ctx, s, scanRoute, routeColumns+"WHERE r.script = ? ORDER BY r.zone, r.pattern", key)
 }
 
 // ReplaceScriptRoutes makes the given routes the only ones that lead to an account script. Routes that stay keep their
 // IDs; a pattern that leads elsewhere already is Conflict, 10020.
 func (db *DB) ReplaceScriptRoutes(ctx context.Context, acct atoll.AccountID, script atoll.ScriptName, specs []RouteSpec) (list []Route, err error) {
-	err = db.write(ctx, func(ctx context.Context, tx session) error {
+	err = db.write(ctx, func(ctx context.Context, tx sqlite.Session) error {
 		row, err := findScript(ctx, tx, atoll.ScriptRef{Account: acct, Name: script})
 		if err != nil {
 			return err
@@ -166,7 +167,7 @@ func (db *DB) ReplaceScriptRoutes(ctx context.Context, acct atoll.AccountID, scr
 			if slices.Contains(specs, RouteSpec{r.Zone, r.Pattern}) {
 				continue
 			}
-			if _, err := run(ctx, tx, "DELETE FROM routes WHERE id = ?", r.ID); err != nil {
+			if _, err := sqlite.Run(ctx, tx, "DELETE FROM routes WHERE id = ?", r.ID); err != nil {
 				return err
 			}
 		}
@@ -188,7 +189,7 @@ func (db *DB) ReplaceScriptRoutes(ctx context.Context, acct atoll.AccountID, scr
 	return list, nil
 }
 
-func addRoute(ctx context.Context, tx session, acct atoll.AccountID, spec RouteSpec, script int64) error {
+func addRoute(ctx context.Context, tx sqlite.Session, acct atoll.AccountID, spec RouteSpec, script int64) error {
 	z, err := getZone(ctx, tx, spec.Zone)
 	if err != nil {
 		return err

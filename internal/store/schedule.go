@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"atoll.dev/atoll/internal/atoll"
+	"atoll.dev/atoll/internal/sqlite"
 )
 
 // Schedule is one cron trigger of a script.
@@ -22,15 +23,15 @@ type ScriptSchedule struct {
 	Cron string
 }
 
-func scanSchedule(row scanner) (s Schedule, err error) {
+func scanSchedule(row sqlite.Row) (s Schedule, err error) {
 	var created, modified int64
 	err = row.Scan(&s.Cron, &created, &modified)
 	s.Created, s.Modified = fromMicros(created), fromMicros(modified)
 	return s, err
 }
 
-func schedules(ctx context.Context, s session, script int64) ([]Schedule, error) {
-	return all(ctx, s, scanSchedule, "SELECT cron, created, modified FROM schedules WHERE script = ? ORDER BY place", script)
+func schedules(ctx context.Context, s sqlite.Session, script int64) ([]Schedule, error) {
+	return sqlite.All(ctx, s, scanSchedule, "SELECT cron, created, modified FROM schedules WHERE script = ? ORDER BY place", script)
 }
 
 // Schedules returns the script's cron triggers in the order they were set.
@@ -47,7 +48,7 @@ func (db *DB) Schedules(ctx context.Context, ref atoll.ScriptRef) (list []Schedu
 
 // SetSchedules replaces the script's cron triggers. One that stays keeps its creation time; one given twice counts once.
 func (db *DB) SetSchedules(ctx context.Context, ref atoll.ScriptRef, crons []string) (list []Schedule, err error) {
-	err = db.write(ctx, func(ctx context.Context, tx session) error {
+	err = db.write(ctx, func(ctx context.Context, tx sqlite.Session) error {
 		row, err := findScript(ctx, tx, ref)
 		if err != nil {
 			return err
@@ -56,12 +57,12 @@ func (db *DB) SetSchedules(ctx context.Context, ref atoll.ScriptRef, crons []str
 		if err != nil {
 			return err
 		}
-		if _, err := run(ctx, tx, "DELETE FROM schedules WHERE script = ?", row.key); err != nil {
+		if _, err := sqlite.Run(ctx, tx, "DELETE FROM schedules WHERE script = ?", row.key); err != nil {
 			return err
 		}
 		list = mergeSchedules(old, crons)
 		for place, s := range list {
-			_, err := run(ctx, tx, "INSERT INTO schedules (script, cron, place, created, modified) VALUES (?, ?, ?, ?, ?)",
+			_, err := sqlite.Run(ctx, tx, "INSERT INTO schedules (script, cron, place, created, modified) VALUES (?, ?, ?, ?, ?)",
 				row.key, s.Cron, place, micros(s.Created), micros(s.Modified))
 			if err != nil {
 				return err
@@ -91,14 +92,14 @@ func mergeSchedules(old []Schedule, crons []string) (list []Schedule) {
 	return list
 }
 
-func scanScriptSchedule(row scanner) (s ScriptSchedule, err error) {
+func scanScriptSchedule(row sqlite.Row) (s ScriptSchedule, err error) {
 	err = row.Scan(&s.Ref.Account, &s.Ref.Namespace, &s.Ref.Name, &s.Cron)
 	return s, err
 }
 
 // AllSchedules returns every cron trigger of the node.
 func (db *DB) AllSchedules(ctx context.Context) ([]ScriptSchedule, error) {
-	list, err := all(ctx, db.reads, scanScriptSchedule, `SELECT n.account, n.name, s.name, c.cron
+	list, err := sqlite.All(ctx, db.reads, scanScriptSchedule, `SELECT n.account, n.name, s.name, c.cron
 		FROM schedules c CROSS JOIN scripts s ON s.key = c.script CROSS JOIN namespaces n ON n.key = s.namespace
 		WHERE n.account IS NOT NULL ORDER BY c.script, c.place`)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/fault"
+	"atoll.dev/atoll/internal/sqlite"
 )
 
 // ScriptChange is what a call changes of the script as a whole, apart from its versions; nil leaves a field as it is.
@@ -35,7 +36,7 @@ type scriptRow struct {
 const findScriptQuery = `SELECT s.key, s.namespace, s.name, s.tag, s.tags, s.last_number, s.active
 	FROM namespaces n JOIN scripts s ON s.namespace = n.key WHERE n.account = ? AND n.name = ? AND s.name = ?`
 
-func scanScriptRow(row scanner) (*scriptRow, error) {
+func scanScriptRow(row sqlite.Row) (*scriptRow, error) {
 	var r scriptRow
 	var tags []byte
 	if err := row.Scan(&r.key, &r.namespace, &r.name, &r.tag, &tags, &r.lastNumber, &r.active); err != nil {
@@ -44,9 +45,9 @@ func scanScriptRow(row scanner) (*scriptRow, error) {
 	return &r, json.Unmarshal(tags, &r.tags)
 }
 
-func findScript(ctx context.Context, s session, ref atoll.ScriptRef) (*scriptRow, error) {
-	r, err := one(ctx, s, scanScriptRow, findScriptQuery, ref.Account, ref.Namespace, ref.Name)
-	if missing(err) {
+func findScript(ctx context.Context, s sqlite.Session, ref atoll.ScriptRef) (*scriptRow, error) {
+	r, err := sqlite.One(ctx, s, scanScriptRow, findScriptQuery, ref.Account, ref.Namespace, ref.Name)
+	if sqlite.Missing(err) {
 		err = noScript(ctx, s, ref)
 	}
 	if err != nil {
@@ -56,7 +57,7 @@ func findScript(ctx context.Context, s session, ref atoll.ScriptRef) (*scriptRow
 }
 
 // noScript says what of ref is missing: the script, or its namespace already.
-func noScript(ctx context.Context, s session, ref atoll.ScriptRef) error {
+func noScript(ctx context.Context, s sqlite.Session, ref atoll.ScriptRef) error {
 	if ref.Namespace != "" {
 		if _, err := namespaceKey(ctx, s, ref.Account, ref.Namespace); err != nil {
 			return err
@@ -66,23 +67,23 @@ func noScript(ctx context.Context, s session, ref atoll.ScriptRef) error {
 }
 
 // createScript makes an empty script.
-func createScript(ctx context.Context, tx session, ref atoll.ScriptRef) (*scriptRow, error) {
+func createScript(ctx context.Context, tx sqlite.Session, ref atoll.ScriptRef) (*scriptRow, error) {
 	r := &scriptRow{name: ref.Name, tag: atoll.NewID()}
 	var err error
 	if r.namespace, err = namespaceKey(ctx, tx, ref.Account, ref.Namespace); err != nil {
 		return nil, err
 	}
-	_, err = run(ctx, tx, "INSERT INTO scripts (namespace, name, tag, created, modified) VALUES (?1, ?2, ?3, ?4, ?4)",
+	_, err = sqlite.Run(ctx, tx, "INSERT INTO scripts (namespace, name, tag, created, modified) VALUES (?1, ?2, ?3, ?4, ?4)",
 		r.namespace, ref.Name, r.tag, micros(now()))
 	if err != nil {
 		return nil, err
 	}
-	r.key, err = one(ctx, tx, value[int64], "SELECT last_insert_rowid()")
+	r.key, err = sqlite.One(ctx, tx, sqlite.Value[int64], "SELECT last_insert_rowid()")
 	return r, err
 }
 
 // update makes a change, versions apart.
-func (r *scriptRow) update(ctx context.Context, tx session, c ScriptChange) error {
+func (r *scriptRow) update(ctx context.Context, tx sqlite.Session, c ScriptChange) error {
 	if c.Tags != nil {
 		tags, err := atoll.ParseTags(*c.Tags)
 		if err != nil {
@@ -94,7 +95,7 @@ func (r *scriptRow) update(ctx context.Context, tx session, c ScriptChange) erro
 	}
 	setObservability, observability := jsonChange(c.Observability)
 	setTail, tail := jsonChange(c.TailConsumers)
-	_, err := run(ctx, tx, `UPDATE scripts SET logpush = coalesce(?, logpush), migration_tag = coalesce(?, migration_tag),
+	_, err := sqlite.Run(ctx, tx, `UPDATE scripts SET logpush = coalesce(?, logpush), migration_tag = coalesce(?, migration_tag),
 		observability = iif(?, ?, observability), tail_consumers = iif(?, ?, tail_consumers), modified = ? WHERE key = ?`,
 		c.Logpush, c.MigrationTag, setObservability, observability, setTail, tail, micros(now()), r.key)
 	return err
@@ -127,7 +128,7 @@ type sealedScript struct {
 	secrets []byte
 }
 
-func scanScript(row scanner) (s sealedScript, err error) {
+func scanScript(row sqlite.Row) (s sealedScript, err error) {
 	s.Script = &atoll.Script{}
 	var tags, observability, tail, settings []byte
 	var created, modified int64
@@ -155,9 +156,9 @@ func scanScript(row scanner) (s sealedScript, err error) {
 
 const scriptQuery = "SELECT " + scriptColumns + " WHERE s.namespace = (SELECT key FROM namespaces WHERE account = ? AND name = ?) AND s.name = ?"
 
-func (db *DB) loadScript(ctx context.Context, s session, ref atoll.ScriptRef) (*atoll.Script, error) {
-	script, err := one(ctx, s, scanScript, scriptQuery, ref.Account, ref.Namespace, ref.Name)
-	if missing(err) {
+func (db *DB) loadScript(ctx context.Context, s sqlite.Session, ref atoll.ScriptRef) (*atoll.Script, error) {
+	script, err := sqlite.One(ctx, s, scanScript, scriptQuery, ref.Account, ref.Namespace, ref.Name)
+	if sqlite.Missing(err) {
 		err = noScript(ctx, s, ref)
 	}
 	if err != nil {
@@ -182,7 +183,7 @@ func (db *DB) Script(ctx context.Context, ref atoll.ScriptRef) (*atoll.Script, e
 
 // UpdateScript changes a script without making a version.
 func (db *DB) UpdateScript(ctx context.Context, ref atoll.ScriptRef, c ScriptChange) (s *atoll.Script, err error) {
-	err = db.write(ctx, func(ctx context.Context, tx session) error {
+	err = db.write(ctx, func(ctx context.Context, tx sqlite.Session) error {
 		row, err := findScript(ctx, tx, ref)
 		if err != nil {
 			return err
@@ -201,12 +202,12 @@ func (db *DB) UpdateScript(ctx context.Context, ref atoll.ScriptRef, c ScriptCha
 
 // DeleteScript removes a script with its versions, deployments, tags, routes and schedules.
 func (db *DB) DeleteScript(ctx context.Context, ref atoll.ScriptRef) error {
-	err := db.write(ctx, func(ctx context.Context, tx session) error {
+	err := db.write(ctx, func(ctx context.Context, tx sqlite.Session) error {
 		row, err := findScript(ctx, tx, ref)
 		if err != nil {
 			return err
 		}
-		_, err = run(ctx, tx, "DELETE FROM scripts WHERE key = ?", row.key)
+		_, err = sqlite.Run(ctx, tx, "DELETE FROM scripts WHERE key = ?", row.key)
 		return err
 	})
 	if err != nil {
@@ -220,10 +221,10 @@ func (db *DB) ScriptSubdomain(ctx context.Context, ref atoll.ScriptRef) (enabled
 	row, err := findScript(ctx, db.reads, ref)
 	if err == nil {
 		var both int
-		both, err = one(ctx, db.reads, value[int], "SELECT subdomain + 2 * previews FROM scripts WHERE key = ?", row.key)
+		both, err = sqlite.One(ctx, db.reads, sqlite.Value[int], "SELECT subdomain + 2 * previews FROM scripts WHERE key = ?", row.key)
 		enabled, previews = both&1 != 0, both&2 != 0
 	}
-	if missing(err) { // deleted between the two queries
+	if sqlite.Missing(err) { // deleted between the two queries
 		err = ref.NotFound()
 	}
 	if err != nil {
@@ -234,12 +235,12 @@ func (db *DB) ScriptSubdomain(ctx context.Context, ref atoll.ScriptRef) (enabled
 
 // SetScriptSubdomain sets what ScriptSubdomain returns.
 func (db *DB) SetScriptSubdomain(ctx context.Context, ref atoll.ScriptRef, enabled, previews bool) error {
-	err := db.write(ctx, func(ctx context.Context, tx session) error {
+	err := db.write(ctx, func(ctx context.Context, tx sqlite.Session) error {
 		row, err := findScript(ctx, tx, ref)
 		if err != nil {
 			return err
 		}
-		_, err = run(ctx, tx, "UPDATE scripts SET subdomain = ?, previews = ?, modified = ? WHERE key = ?", enabled, previews, micros(now()), row.key)
+		_, err = sqlite.Run(ctx, tx, "UPDATE scripts SET subdomain = ?, previews = ?, modified = ? WHERE key = ?", enabled, previews, micros(now()), row.key)
 		return err
 	})
 	if err != nil {

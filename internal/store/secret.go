@@ -19,6 +19,7 @@ import (
 
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/durable"
+	"atoll.dev/atoll/internal/sqlite"
 )
 
 // Key is the AES-256 key that seals secrets.
@@ -110,10 +111,10 @@ func (k Key) aead() cipher.AEAD {
 // checkKey makes sure that the file's secrets can be opened, before a new one is sealed with another key.
 func (db *DB) checkKey(ctx context.Context) error {
 	const name, text = "key_check", "atoll"
-	return db.write(ctx, func(ctx context.Context, tx session) error {
-		sealed, err := one(ctx, tx, value[[]byte], "SELECT value FROM meta WHERE name = ?", name)
-		if missing(err) {
-			_, err := run(ctx, tx, "INSERT INTO meta VALUES (?, ?)", name, db.aead.Seal(nil, nil, []byte(text), []byte(name)))
+	return db.write(ctx, func(ctx context.Context, tx sqlite.Session) error {
+		sealed, err := sqlite.One(ctx, tx, sqlite.Value[[]byte], "SELECT value FROM meta WHERE name = ?", name)
+		if sqlite.Missing(err) {
+			_, err := sqlite.Run(ctx, tx, "INSERT INTO meta VALUES (?, ?)", name, db.aead.Seal(nil, nil, []byte(text), []byte(name)))
 			return err
 		}
 		if err != nil {

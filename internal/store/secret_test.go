@@ -130,7 +130,7 @@ func TestMovedSecretsDoNotOpen(t *testing.T) {
 			if name == "version" {
 				id = second.ID
 			}
-			_, err := db.writes.conn.ExecContext(ctx, move, a.ID, id)
+			err := execute(ctx, db, move, a.ID, id)
 			ok(t, err)
 			if _, err := db.Version(ctx, to, id); err == nil || !strings.Contains(err.Error(), "open secret") {
 				t.Errorf("moved secret: %v", err)
@@ -138,12 +138,12 @@ func TestMovedSecretsDoNotOpen(t *testing.T) {
 		})
 	}
 	t.Run("binding", func(t *testing.T) {
-		_, err := db.writes.conn.ExecContext(ctx, `UPDATE versions SET doc = replace(doc, '"TOKEN"', '"OTHER"'), secrets = replace(CAST(secrets AS TEXT), '"TOKEN"', '"OTHER"')
+		err := execute(ctx, db, `UPDATE versions SET doc = replace(doc, '"TOKEN"', '"OTHER"'), secrets = replace(CAST(secrets AS TEXT), '"TOKEN"', '"OTHER"')
 			WHERE id = ?`, a.ID)
 		if err == nil {
 			t.Fatal("a blob became text")
 		}
-		_, err = db.writes.conn.ExecContext(ctx, `UPDATE versions SET doc = replace(doc, '"TOKEN"', '"OTHER"'),
+		err = execute(ctx, db, `UPDATE versions SET doc = replace(doc, '"TOKEN"', '"OTHER"'),
 			secrets = CAST(replace(CAST(secrets AS TEXT), '"TOKEN"', '"OTHER"') AS BLOB) WHERE id = ?`, a.ID)
 		ok(t, err)
 		if _, err := db.Script(ctx, user("a")); err == nil || !strings.Contains(err.Error(), "open secret OTHER") {

@@ -12,27 +12,26 @@ package store
 import (
 	"context"
 	"crypto/cipher"
-	"database/sql"
-	"errors"
+	"embed"
 	"fmt"
 	"log/slog"
-	"net/url"
-	"os"
 	"path/filepath"
-	"runtime"
-	"strings"
-	"sync"
 	"time"
 
-	_ "modernc.org/sqlite" // the driver "sqlite"
+	"atoll.dev/atoll/internal/sqlite"
 )
+
+// migrations are the steps from an empty file to today's schema.
+//
+//go:embed migrations/*.sql
+var migrations embed.FS
 
 // DB is an open store.
 type DB struct {
-	lg     *slog.Logger
-	aead   cipher.AEAD // seals secrets
-	reads  *pool
-	writes *writer
+	lg    *slog.Logger
+	aead  cipher.AEAD // seals secrets
+	file  *sqlite.DB
+	reads sqlite.Session
 }
 
 // Open opens DIR/atoll.db, makes it where it is missing, brings its schema up to date, and finishes deletions of
@@ -41,26 +40,18 @@ func Open(lg *slog.Logger, dir string, key Key) (_ *DB, err error) {
 	if lg == nil {
 		lg = slog.New(slog.DiscardHandler)
 	}
-	path, err := create(dir)
+	path := filepath.Join(dir, "atoll.db")
+	file, err := sqlite.Open(lg, path, migrations)
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	db := &DB{lg: lg, aead: key.aead()}
+	db := &DB{lg: lg, aead: key.aead(), file: file, reads: file.Reads()}
 	defer func() {
 		if err != nil {
 			db.Close()
 		}
 	}()
 	ctx := context.Background()
-	if db.writes, err = openWriter(ctx, lg, path); err != nil {
-		return nil, fmt.Errorf("open store %s: %w", path, err)
-	}
-	if err := db.writes.migrate(ctx, migrations); err != nil {
-		return nil, fmt.Errorf("open store %s: %w", path, err)
-	}
-	if db.reads, err = openPool(path); err != nil {
-		return nil, fmt.Errorf("open store %s: %w", path, err)
-	}
 	if err := db.checkKey(ctx); err != nil {
 		return nil, fmt.Errorf("open store %s: %w", path, err)
 	}
@@ -72,149 +63,15 @@ func Open(lg *slog.Logger, dir string, key Key) (_ *DB, err error) {
 
 // Close waits for the write under way, fails the ones behind it, and closes the file.
 func (db *DB) Close() error {
-	var errs []error
-	if db.reads != nil {
-		errs = append(errs, db.reads.close())
-	}
-	if db.writes != nil {
-		errs = append(errs, db.writes.close())
-	}
-	if err := errors.Join(errs...); err != nil {
+	if err := db.file.Close(); err != nil {
 		return fmt.Errorf("close store: %w", err)
 	}
 	return nil
 }
 
-// create makes the directory and the empty file where they are missing, readable by their owner alone: SQLite would make
-// the file by the umask. Its -wal and -shm files get the mode of the file itself.
-func create(dir string) (path string, err error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", err
-	}
-	path, err = filepath.Abs(filepath.Join(dir, "atoll.db"))
-	if err != nil {
-		return "", err
-	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return "", err
-	}
-	return path, f.Close()
-}
-
-// dsn is the driver's name for the file, with pragmas that every connection starts with.
-func dsn(path string, pragmas ...string) string {
-	u := url.URL{Scheme: "file", Path: path, RawQuery: url.Values{"_pragma": pragmas}.Encode()}
-	return u.String()
-}
-
-// session runs prepared statements: those of the pool for reads, those of the one writing connection inside a write.
-type session interface {
-	prepare(ctx context.Context, query string) (*sql.Stmt, error)
-}
-
-// pool is the connections for reading. They cannot write.
-type pool struct {
-	db *sql.DB
-
-	mu    sync.Mutex
-	stmts map[string]*sql.Stmt
-}
-
-func openPool(path string) (*pool, error) {
-	db, err := sql.Open("sqlite", dsn(path, "busy_timeout(10000)", "query_only(1)", "temp_store(2)", "cache_size(-8000)"))
-	if err != nil {
-		return nil, err
-	}
-	n := max(4, runtime.GOMAXPROCS(0))
-	db.SetMaxOpenConns(n)
-	db.SetMaxIdleConns(n) // a connection lives as long as the store, so do its statements
-	return &pool{db: db, stmts: map[string]*sql.Stmt{}}, nil
-}
-
-func (p *pool) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
-	p.mu.Lock()
-	st, ok := p.stmts[query]
-	p.mu.Unlock()
-	if ok {
-		return st, nil
-	}
-	st, err := p.db.PrepareContext(ctx, strings.TrimSpace(query))
-	if err != nil {
-		return nil, err
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if other, ok := p.stmts[query]; ok {
-		st.Close()
-		return other, nil
-	}
-	p.stmts[query] = st
-	return st, nil
-}
-
-func (p *pool) close() error {
-	p.mu.Lock()
-	stmts := p.stmts
-	p.stmts = map[string]*sql.Stmt{}
-	p.mu.Unlock()
-	for _, st := range stmts {
-		st.Close()
-	}
-	return p.db.Close()
-}
-
-// run executes a statement and returns how many rows it changed.
-func run(ctx context.Context, s session, query string, args ...any) (int64, error) {
-	st, err := s.prepare(ctx, query)
-	if err != nil {
-		return 0, full(err)
-	}
-	res, err := st.ExecContext(ctx, args...)
-	if err != nil {
-		return 0, full(err)
-	}
-	return res.RowsAffected()
-}
-
-// scanner is a row: *sql.Row or *sql.Rows.
-type scanner interface{ Scan(dest ...any) error }
-
-// one returns the only row of a query; its error is sql.ErrNoRows where there is none.
-func one[T any](ctx context.Context, s session, scan func(scanner) (T, error), query string, args ...any) (v T, err error) {
-	st, err := s.prepare(ctx, query)
-	if err != nil {
-		return v, err
-	}
-	return scan(st.QueryRowContext(ctx, args...))
-}
-
-// all returns the rows of a query.
-func all[T any](ctx context.Context, s session, scan func(scanner) (T, error), query string, args ...any) ([]T, error) {
-	st, err := s.prepare(ctx, query)
-	if err != nil {
-		return nil, err
-	}
-	rows, err := st.QueryContext(ctx, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var list []T
-	for rows.Next() {
-		v, err := scan(rows)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, v)
-	}
-	return list, rows.Err()
-}
-
-// value scans a row of one column.
-func value[T any](row scanner) (v T, err error) {
-	err = row.Scan(&v)
-	return v, err
+// write runs fn in a transaction and returns once that is on disk.
+func (db *DB) write(ctx context.Context, fn func(ctx context.Context, tx sqlite.Session) error) error {
+	return db.file.Write(ctx, fn)
 }
 
 func micros(t time.Time) int64 { return t.UnixMicro() }
@@ -223,5 +80,3 @@ func fromMicros(us int64) time.Time { return time.UnixMicro(us).UTC() }
 
 // now is the time to store: what a caller gets back at once is what it reads later.
 func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
-
-func missing(err error) bool { return errors.Is(err, sql.ErrNoRows) }

@@ -9,12 +9,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/fstest"
 
 	"github.com/google/go-cmp/cmp"
 
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/fault"
+	"atoll.dev/atoll/internal/sqlite"
 )
 
 const (
@@ -115,7 +115,7 @@ func TestOpenTwiceKeepsEverything(t *testing.T) {
 
 func refusedAfterClose(t *testing.T, db *DB) {
 	t.Helper()
-	if err := db.EnsureAccount(t.Context(), acct, "Acme"); !errors.Is(err, errClosed) {
+	if err := db.EnsureAccount(t.Context(), acct, "Acme"); !errors.Is(err, sqlite.ErrClosed) {
 		t.Errorf("write after close: %v", err)
 	}
 	if _, err := db.Account(t.Context(), acct); err == nil {
@@ -144,47 +144,6 @@ func TestOddDirectoryNames(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(dir, "atoll.db-wal")); err != nil {
 			t.Error(err)
 		}
-	}
-}
-
-func TestPragmas(t *testing.T) {
-	db := open(t, t.TempDir())
-	for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "busy_timeout": "10000"} {
-		var got string
-		ok(t, db.writes.conn.QueryRowContext(t.Context(), "PRAGMA "+pragma).Scan(&got))
-		if got != want {
-			t.Errorf("%s is %s, want %s", pragma, got, want)
-		}
-	}
-	if _, err := run(t.Context(), db.reads, "DELETE FROM accounts"); err == nil {
-		t.Error("a reading connection may write")
-	}
-}
-
-func TestMigrate(t *testing.T) {
-	db := open(t, t.TempDir())
-	have, err := migrations.ReadDir("migrations")
-	ok(t, err)
-	files := fstest.MapFS{
-		"migrations/9998_two.sql": {Data: []byte("CREATE TABLE two (a); -- a comment at the end")},
-		"migrations/9999_bad.sql": {Data: []byte("CREATE TABLE three (a); CREATE TABLE two (a)")},
-	}
-	for _, f := range have {
-		files["migrations/"+f.Name()] = &fstest.MapFile{Data: []byte("not run again")}
-	}
-	if err := db.writes.migrate(t.Context(), files); err == nil || !strings.Contains(err.Error(), "9999_bad") {
-		t.Errorf("bad migration: %v", err)
-	}
-	var version, tables int
-	ok(t, db.writes.conn.QueryRowContext(t.Context(), "PRAGMA user_version").Scan(&version))
-	ok(t, db.writes.conn.QueryRowContext(t.Context(), "SELECT count(*) FROM sqlite_schema WHERE name IN ('two', 'three')").Scan(&tables))
-	if version != len(have)+1 || tables != 1 {
-		t.Errorf("version %d and %d tables, want %d and only the first new migration's", version, tables, len(have)+1)
-	}
-	delete(files, "migrations/9998_two.sql")
-	delete(files, "migrations/9999_bad.sql")
-	if err := db.writes.migrate(t.Context(), files); err == nil || !strings.Contains(err.Error(), "newer") {
-		t.Errorf("file of a newer release: %v", err)
 	}
 }
 

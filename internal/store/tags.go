@@ -9,6 +9,7 @@ import (
 
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/fault"
+	"atoll.dev/atoll/internal/sqlite"
 )
 
 // TagTerm is one term of a tag filter: the script has the tag, or has it not.
@@ -66,13 +67,13 @@ func newTagQuery(terms []TagTerm) (q tagQuery, err error) {
 
 // rarestFirst puts the tag that the fewest scripts have in front: the query walks those and probes for the other tags.
 // Tags that more than rarityLimit scripts have count as equally common.
-func (q *tagQuery) rarestFirst(ctx context.Context, s session, namespace int64) error {
+func (q *tagQuery) rarestFirst(ctx context.Context, s sqlite.Session, namespace int64) error {
 	if len(q.want) < 2 {
 		return nil
 	}
 	least := int64(-1)
 	for i, tag := range q.want {
-		n, err := one(ctx, s, value[int64], rarityQuery, namespace, tag, rarityLimit)
+		n, err := sqlite.One(ctx, s, sqlite.Value[int64], rarityQuery, namespace, tag, rarityLimit)
 		if err != nil {
 			return err
 		}
@@ -148,7 +149,7 @@ func (db *DB) RemoveTag(ctx context.Context, ref atoll.ScriptRef, tag string) er
 }
 
 func (db *DB) changeTags(ctx context.Context, ref atoll.ScriptRef, change func([]string) []string) (tags []string, err error) {
-	err = db.write(ctx, func(ctx context.Context, tx session) error {
+	err = db.write(ctx, func(ctx context.Context, tx sqlite.Session) error {
 		row, err := findScript(ctx, tx, ref)
 		if err != nil {
 			return err
@@ -165,15 +166,15 @@ func (db *DB) changeTags(ctx context.Context, ref atoll.ScriptRef, change func([
 }
 
 // putTags replaces the tags of a script in both places that hold them.
-func (r *scriptRow) putTags(ctx context.Context, tx session, tags []string) error {
+func (r *scriptRow) putTags(ctx context.Context, tx sqlite.Session, tags []string) error {
 	if slices.Equal(tags, r.tags) {
 		return nil
 	}
-	if _, err := run(ctx, tx, "DELETE FROM script_tags WHERE script = ?", r.key); err != nil {
+	if _, err := sqlite.Run(ctx, tx, "DELETE FROM script_tags WHERE script = ?", r.key); err != nil {
 		return err
 	}
 	for _, tag := range tags {
-		_, err := run(ctx, tx, "INSERT INTO script_tags (namespace, tag, name, script) VALUES (?, ?, ?, ?)", r.namespace, tag, r.name, r.key)
+		_, err := sqlite.Run(ctx, tx, "INSERT INTO script_tags (namespace, tag, name, script) VALUES (?, ?, ?, ?)", r.namespace, tag, r.name, r.key)
 		if err != nil {
 			return err
 		}
@@ -182,6 +183,6 @@ func (r *scriptRow) putTags(ctx context.Context, tx session, tags []string) erro
 	if err != nil {
 		return err
 	}
-	_, err = run(ctx, tx, "UPDATE scripts SET tags = ? WHERE key = ?", string(list), r.key)
+	_, err = sqlite.Run(ctx, tx, "UPDATE scripts SET tags = ? WHERE key = ?", string(list), r.key)
 	return err
 }

@@ -9,6 +9,7 @@ import (
 
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/fault"
+	"atoll.dev/atoll/internal/sqlite"
 )
 
 // Token is an API token. Only the SHA-256 of its text is kept.
@@ -37,20 +38,20 @@ func (db *DB) PutToken(ctx context.Context, t Token) error {
 	if !t.Expires.IsZero() {
 		expires = micros(t.Expires)
 	}
-	err := db.write(ctx, func(ctx context.Context, tx session) error {
+	err := db.write(ctx, func(ctx context.Context, tx sqlite.Session) error {
 		if t.Account != "" {
-			if _, err := one(ctx, tx, scanAccount, accountColumns+"WHERE id = ?", t.Account); missing(err) {
+			if _, err := sqlite.One(ctx, tx, scanAccount, accountColumns+"WHERE id = ?", t.Account); sqlite.Missing(err) {
 				return noAccount(t.Account)
 			}
 		}
-		other, err := one(ctx, tx, value[string], "SELECT id FROM tokens WHERE hash = ?", t.Hash[:])
+		other, err := sqlite.One(ctx, tx, sqlite.Value[string], "SELECT id FROM tokens WHERE hash = ?", t.Hash[:])
 		if err == nil && other != t.ID {
 			return fault.New(fault.Conflict, 10000, "There is a token of this text already.")
 		}
-		if err != nil && !missing(err) {
+		if err != nil && !sqlite.Missing(err) {
 			return err
 		}
-		_, err = run(ctx, tx, `INSERT INTO tokens (id, account, name, hash, scope, created, expires)
+		_, err = sqlite.Run(ctx, tx, `INSERT INTO tokens (id, account, name, hash, scope, created, expires)
 			VALUES (?1, nullif(?2, ''), ?3, ?4, ?5, ?6, ?7)
 			ON CONFLICT (id) DO UPDATE SET account = nullif(?2, ''), name = ?3, hash = ?4, scope = ?5, created = ?6, expires = ?7`,
 			t.ID, t.Account, t.Name, t.Hash[:], string(t.Scope), micros(t.Created), expires)
@@ -64,7 +65,7 @@ func (db *DB) PutToken(ctx context.Context, t Token) error {
 
 const tokenColumns = "SELECT id, account, name, hash, scope, created, expires FROM tokens "
 
-func scanToken(row scanner) (t Token, err error) {
+func scanToken(row sqlite.Row) (t Token, err error) {
 	var account sql.NullString
 	var hash, scope []byte
 	var created, expires int64
@@ -82,8 +83,8 @@ func scanToken(row scanner) (t Token, err error) {
 // TokenByHash returns the token; the error of a missing one is Unauthenticated, 1000. Whether it has expired is for the
 // caller to see.
 func (db *DB) TokenByHash(ctx context.Context, hash [32]byte) (Token, error) {
-	t, err := one(ctx, db.reads, scanToken, tokenColumns+"WHERE hash = ?", hash[:])
-	if missing(err) {
+	t, err := sqlite.One(ctx, db.reads, scanToken, tokenColumns+"WHERE hash = ?", hash[:])
+	if sqlite.Missing(err) {
 		err = fault.New(fault.Unauthenticated, 1000, "Invalid API Token")
 	}
 	if err != nil {
@@ -95,9 +96,9 @@ func (db *DB) TokenByHash(ctx context.Context, hash [32]byte) (Token, error) {
 // Tokens lists the account's tokens, all of the node with an empty account, oldest first.
 func (db *DB) Tokens(ctx context.Context, acct atoll.AccountID) (list []Token, err error) {
 	if acct == "" {
-		list, err = all(ctx, db.reads, scanToken, tokenColumns+"ORDER BY created, id")
+		list, err = sqlite.All(ctx, db.reads, scanToken, tokenColumns+"ORDER BY created, id")
 	} else {
-		list, err = all(ctx, db.reads, scanToken, tokenColumns+"WHERE account = ? ORDER BY created, id", acct)
+		list, err = sqlite.All(ctx, db.reads, scanToken, tokenColumns+"WHERE account = ? ORDER BY created, id", acct)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("list tokens: %w", err)
@@ -107,8 +108,8 @@ func (db *DB) Tokens(ctx context.Context, acct atoll.AccountID) (list []Token, e
 
 // DeleteToken removes a token.
 func (db *DB) DeleteToken(ctx context.Context, id string) error {
-	err := db.write(ctx, func(ctx context.Context, tx session) error {
-		n, err := run(ctx, tx, "DELETE FROM tokens WHERE id = ?", id)
+	err := db.write(ctx, func(ctx context.Context, tx sqlite.Session) error {
+		n, err := sqlite.Run(ctx, tx, "DELETE FROM tokens WHERE id = ?", id)
 		if err == nil && n == 0 {
 			err = fault.New(fault.NotFound, 1001, "There is no token with this ID.")
 		}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+
+	"atoll.dev/atoll/internal/sqlite"
 )
 
 // keepValidated bounds the memory of what was started before; the oldest is forgotten first.
@@ -11,8 +13,8 @@ const keepValidated = 10000
 
 // Validated reports whether a version with this key was started before, and what MarkValidated kept of it.
 func (db *DB) Validated(ctx context.Context, key string) (ok bool, started json.RawMessage, err error) {
-	text, err := one(ctx, db.reads, value[[]byte], "SELECT started FROM validated WHERE key = ?", key)
-	if missing(err) {
+	text, err := sqlite.One(ctx, db.reads, sqlite.Value[[]byte], "SELECT started FROM validated WHERE key = ?", key)
+	if sqlite.Missing(err) {
 		return false, nil, nil
 	}
 	if err != nil {
@@ -26,11 +28,11 @@ func (db *DB) MarkValidated(ctx context.Context, key string, started json.RawMes
 	if started == nil {
 		started = json.RawMessage("null")
 	}
-	err := db.write(ctx, func(ctx context.Context, tx session) error {
-		if _, err := run(ctx, tx, "INSERT OR REPLACE INTO validated (key, started) VALUES (?, ?)", key, string(started)); err != nil {
+	err := db.write(ctx, func(ctx context.Context, tx sqlite.Session) error {
+		if _, err := sqlite.Run(ctx, tx, "INSERT OR REPLACE INTO validated (key, started) VALUES (?, ?)", key, string(started)); err != nil {
 			return err
 		}
-		_, err := run(ctx, tx, "DELETE FROM validated WHERE seq <= (SELECT max(seq) FROM validated) - ?", keepValidated)
+		_, err := sqlite.Run(ctx, tx, "DELETE FROM validated WHERE seq <= (SELECT max(seq) FROM validated) - ?", keepValidated)
 		return err
 	})
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/fault"
+	"atoll.dev/atoll/internal/sqlite"
 )
 
 // keepVersions is how many versions of a script are kept, and as many deployments; the active version always is.
@@ -94,7 +95,7 @@ type sealedVersion struct {
 
 const versionColumns = "SELECT id, number, created, source, doc, secrets FROM versions "
 
-func scanVersion(row scanner) (v sealedVersion, err error) {
+func scanVersion(row sqlite.Row) (v sealedVersion, err error) {
 	var r versionRow
 	if err := row.Scan(&r.id, &r.number, &r.created, &r.source, &r.doc, &r.secrets); err != nil {
 		return v, err
@@ -124,7 +125,7 @@ func (db *DB) PutVersion(ctx context.Context, ref atoll.ScriptRef, v *atoll.Vers
 	if err != nil {
 		return nil, fmt.Errorf("put version of %s: %w", ref, err)
 	}
-	err = db.write(ctx, func(ctx context.Context, tx session) error {
+	err = db.write(ctx, func(ctx context.Context, tx sqlite.Session) error {
 		row, err := findScript(ctx, tx, ref)
 		if fault.KindOf(err) == fault.NotFound {
 			row, err = createScript(ctx, tx, ref)
@@ -159,8 +160,8 @@ func (db *DB) PutVersion(ctx context.Context, ref atoll.ScriptRef, v *atoll.Vers
 	return s, nil
 }
 
-func (db *DB) addVersion(ctx context.Context, tx session, row *scriptRow, v *atoll.Version, doc string) error {
-	if _, err := one(ctx, tx, value[int], versionNumberQuery, row.key, v.ID); !missing(err) {
+func (db *DB) addVersion(ctx context.Context, tx sqlite.Session, row *scriptRow, v *atoll.Version, doc string) error {
+	if _, err := sqlite.One(ctx, tx, sqlite.Value[int], versionNumberQuery, row.key, v.ID); !sqlite.Missing(err) {
 		if err == nil {
 			err = fault.Newf(fault.Conflict, 10035, "There is a version %s of this Worker already.", v.ID)
 		}
@@ -172,12 +173,12 @@ func (db *DB) addVersion(ctx context.Context, tx session, row *scriptRow, v *ato
 	}
 	row.lastNumber++
 	v.Number = row.lastNumber
-	_, err = run(ctx, tx, "INSERT INTO versions (script, number, id, created, source, doc, secrets) VALUES (?, ?, ?, ?, ?, ?, ?)",
+	_, err = sqlite.Run(ctx, tx, "INSERT INTO versions (script, number, id, created, source, doc, secrets) VALUES (?, ?, ?, ?, ?, ?, ?)",
 		row.key, v.Number, v.ID, micros(v.Created), v.Source, doc, secrets)
 	if err != nil {
 		return err
 	}
-	key, err := one(ctx, tx, value[int64], "SELECT last_insert_rowid()")
+	key, err := sqlite.One(ctx, tx, sqlite.Value[int64], "SELECT last_insert_rowid()")
 	if err != nil {
 		return err
 	}
@@ -190,22 +191,22 @@ func (db *DB) addVersion(ctx context.Context, tx session, row *scriptRow, v *ato
 		if err != nil {
 			return fmt.Errorf("module %s: hash %q is not hex", m.Name, m.Hash)
 		}
-		if _, err := run(ctx, tx, "INSERT OR IGNORE INTO version_blobs (version, hash) VALUES (?, ?)", key, hash); err != nil {
+		if _, err := sqlite.Run(ctx, tx, "INSERT OR IGNORE INTO version_blobs (version, hash) VALUES (?, ?)", key, hash); err != nil {
 			return err
 		}
 	}
-	_, err = run(ctx, tx, "UPDATE scripts SET last_number = ? WHERE key = ?", v.Number, row.key)
+	_, err = sqlite.Run(ctx, tx, "UPDATE scripts SET last_number = ? WHERE key = ?", v.Number, row.key)
 	return err
 }
 
 const versionNumberQuery = "SELECT number FROM versions WHERE script = ? AND id = ?"
 
 // prune removes the versions and deployments that are too many.
-func (r *scriptRow) prune(ctx context.Context, tx session) error {
+func (r *scriptRow) prune(ctx context.Context, tx sqlite.Session) error {
 	if r.lastNumber <= keepVersions {
 		return nil
 	}
-	_, err := run(ctx, tx, "DELETE FROM versions WHERE script = ? AND number <= ? AND number <> ?", r.key, r.lastNumber-keepVersions, r.active)
+	_, err := sqlite.Run(ctx, tx, "DELETE FROM versions WHERE script = ? AND number <= ? AND number <> ?", r.key, r.lastNumber-keepVersions, r.active)
 	if err != nil {
 		return err
 	}
@@ -222,19 +223,19 @@ func (db *DB) Versions(ctx context.Context, ref atoll.ScriptRef, limit, offset i
 	return list, total, nil
 }
 
-func versions(ctx context.Context, s session, ref atoll.ScriptRef, limit, offset int) ([]*atoll.Version, int, error) {
+func versions(ctx context.Context, s sqlite.Session, ref atoll.ScriptRef, limit, offset int) ([]*atoll.Version, int, error) {
 	row, err := findScript(ctx, s, ref)
 	if err != nil {
 		return nil, 0, err
 	}
-	total, err := one(ctx, s, value[int], "SELECT count(*) FROM versions WHERE script = ?", row.key) // at most keepVersions+1
+	total, err := sqlite.One(ctx, s, sqlite.Value[int], "SELECT count(*) FROM versions WHERE script = ?", row.key) // at most keepVersions+1
 	if err != nil {
 		return nil, 0, err
 	}
 	if limit <= 0 {
 		limit = -1
 	}
-	found, err := all(ctx, s, scanVersion, versionColumns+"WHERE script = ? ORDER BY number DESC LIMIT ? OFFSET ?", row.key, limit, max(0, offset))
+	found, err := sqlite.All(ctx, s, scanVersion, versionColumns+"WHERE script = ? ORDER BY number DESC LIMIT ? OFFSET ?", row.key, limit, max(0, offset))
 	if err != nil {
 		return nil, 0, err
 	}
@@ -251,8 +252,8 @@ func (db *DB) Version(ctx context.Context, ref atoll.ScriptRef, id atoll.Version
 	if err != nil {
 		return nil, fmt.Errorf("get version of %s: %w", ref, err)
 	}
-	v, err := one(ctx, db.reads, scanVersion, versionColumns+"WHERE script = ? AND id = ?", row.key, id)
-	if missing(err) {
+	v, err := sqlite.One(ctx, db.reads, scanVersion, versionColumns+"WHERE script = ? AND id = ?", row.key, id)
+	if sqlite.Missing(err) {
 		err = noVersion()
 	}
 	if err == nil {

@@ -242,7 +242,7 @@ func TestValidated(t *testing.T) {
 		}
 	}
 	ok(t, db.MarkValidated(ctx, "nothing-known", nil))
-	_, err := db.writes.conn.ExecContext(ctx, fmt.Sprintf("INSERT INTO validated VALUES (%d, 'later', '{}')", keepValidated+2))
+	err := execute(ctx, db, fmt.Sprintf("INSERT INTO validated VALUES (%d, 'later', '{}')", keepValidated+2))
 	ok(t, err)
 	ok(t, db.MarkValidated(ctx, "last", nil))
 	if is, _, err := db.Validated(ctx, "k"); is || err != nil {

@@ -1,21 +1,14 @@
-package store
+package sqlite
 
 import (
 	"context"
-	"embed"
 	"fmt"
 	"io/fs"
 	"slices"
 )
 
-// migrations are the steps from an empty file to today's schema, in the order of their names. One that was released is
-// never edited: a change of the schema is a new file.
-//
-//go:embed migrations/*.sql
-var migrations embed.FS
-
-// migrate runs the migrations that the file has not seen, each in a transaction of its own. PRAGMA user_version is the
-// number of those it has seen.
+// migrate runs those of files, migrations/*.sql in the order of their names, that the database has not seen, each in a
+// transaction of its own. PRAGMA user_version is the number of those it has seen.
 func (w *writer) migrate(ctx context.Context, files fs.FS) error {
 	names, err := fs.Glob(files, "migrations/*.sql")
 	if err != nil {
@@ -38,7 +31,7 @@ func (w *writer) migrate(ctx context.Context, files fs.FS) error {
 		if err := w.migration(ctx, step); err != nil {
 			return fmt.Errorf("migrate %s: %w", name, err)
 		}
-		w.lg.Info("store: schema changed", "migration", name)
+		w.lg.Info("schema changed", "migration", name)
 	}
 	return nil
 }

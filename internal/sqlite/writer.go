@@ -1,4 +1,4 @@
-package store
+package sqlite
 
 import (
 	"context"
@@ -9,11 +9,6 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
-
-	"modernc.org/sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
-
-	"atoll.dev/atoll/internal/fault"
 )
 
 // writer is the one connection that writes. Callers queue their changes; whoever gets the lead makes all changes queued
@@ -34,7 +29,7 @@ type writer struct {
 // change is one caller's write.
 type change struct {
 	ctx  context.Context
-	fn   func(ctx context.Context, tx session) error
+	fn   func(ctx context.Context, tx Session) error
 	done chan struct{} // closed once err is final
 	err  error
 }
@@ -42,7 +37,8 @@ type change struct {
 // maxBatch bounds how many changes share a transaction, so that the first of them need not wait for ever.
 const maxBatch = 256
 
-var errClosed = errors.New("the store is closed")
+// ErrClosed is the error of a write after Close.
+var ErrClosed = errors.New("the database is closed")
 
 func openWriter(ctx context.Context, lg *slog.Logger, path string) (*writer, error) {
 	// synchronous=FULL: in WAL mode a commit returns once the log is on disk, https://sqlite.org/pragma.html#pragma_synchronous
@@ -88,9 +84,10 @@ func (w *writer) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
 	return st, nil
 }
 
-// write runs fn in a transaction and returns once that is on disk. If fn returns an error, nothing of its changes remains.
-// It gives up for ctx only before fn has run: afterwards the change's fate is what the commit decides.
-func (db *DB) write(ctx context.Context, fn func(ctx context.Context, tx session) error) error {
+// Write runs fn in a transaction and returns once that is on disk. If fn returns an error, nothing of its changes remains.
+// It gives up for ctx only before fn has run: afterwards the change's fate is what the commit decides. fn runs once, and
+// uses tx for nothing but [Run], [One] and [All]; a full disk is a fault of kind Full.
+func (db *DB) Write(ctx context.Context, fn func(ctx context.Context, tx Session) error) error {
 	w := db.writes
 	c := &change{ctx: ctx, fn: fn, done: make(chan struct{})}
 	w.mu.Lock()
@@ -145,26 +142,26 @@ func (w *writer) commit(batch []*change) {
 func (w *writer) transaction(batch []*change) error {
 	ctx := context.Background()
 	if w.closed {
-		return errClosed
+		return ErrClosed
 	}
-	if _, err := run(ctx, w, "BEGIN IMMEDIATE"); err != nil {
+	if _, err := Run(ctx, w, "BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
 	changed := false
 	for _, c := range batch {
 		ok, err := w.apply(c)
 		if err != nil { // such as a full disk: SQLite may have rolled back everything by itself
-			run(ctx, w, "ROLLBACK")
+			Run(ctx, w, "ROLLBACK")
 			return err
 		}
 		changed = changed || ok
 	}
 	if !changed {
-		_, err := run(ctx, w, "ROLLBACK")
+		_, err := Run(ctx, w, "ROLLBACK")
 		return err
 	}
-	if _, err := run(ctx, w, "COMMIT"); err != nil {
-		run(ctx, w, "ROLLBACK")
+	if _, err := Run(ctx, w, "COMMIT"); err != nil {
+		Run(ctx, w, "ROLLBACK")
 		return err
 	}
 	return nil
@@ -176,35 +173,26 @@ func (w *writer) apply(c *change) (kept bool, err error) {
 		return false, nil
 	}
 	ctx := context.WithoutCancel(c.ctx) // an interrupted statement could roll back the changes of others
-	if _, err := run(ctx, w, "SAVEPOINT change"); err != nil {
+	if _, err := Run(ctx, w, "SAVEPOINT change"); err != nil {
 		return false, err
 	}
 	c.err = w.call(ctx, c.fn)
 	if c.err != nil {
-		if _, err := run(ctx, w, "ROLLBACK TO change"); err != nil {
+		if _, err := Run(ctx, w, "ROLLBACK TO change"); err != nil {
 			return false, errors.Join(c.err, err)
 		}
 	}
-	_, err = run(ctx, w, "RELEASE change")
+	_, err = Run(ctx, w, "RELEASE change")
 	return c.err == nil, err
 }
 
 // call keeps a panic in one change from leaving everyone without a lead.
-func (w *writer) call(ctx context.Context, fn func(ctx context.Context, tx session) error) (err error) {
+func (w *writer) call(ctx context.Context, fn func(ctx context.Context, tx Session) error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			w.lg.Error("panic in a write to the store", "err", p, "stack", string(debug.Stack()))
+			w.lg.Error("panic in a write to a database", "err", p, "stack", string(debug.Stack()))
 			err = fmt.Errorf("panic: %v", p)
 		}
 	}()
 	return fn(ctx, w)
-}
-
-// full adds the fault that a client may see to the error of a full disk.
-func full(err error) error {
-	var e *sqlite.Error
-	if errors.As(err, &e) && e.Code()&0xff == sqlite3.SQLITE_FULL {
-		return fmt.Errorf("%w: %w", fault.New(fault.Full, 10013, "The node has no disk space left for this."), err)
-	}
-	return err
 }
