@@ -55,7 +55,7 @@ check: build ## what a reviewer expects: format, vet, staticcheck, vulnerabiliti
 	$(GO) test -count=1 .
 	$(GO) test -race -timeout 20m ./internal/...
 
-bench: build ## bare workerd, the two-process chain and the whole of Atoll beside each other
+bench: build test/clients/node_modules/.package-lock.json ## Atoll beside bare workerd and miniflare
 	$(GO) run ./bench $(ARGS)
 
 fuzz: ## each fuzz target for FUZZTIME (30s)

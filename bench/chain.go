@@ -1,15 +1,17 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
 
 // The subjects of chain.
 const (
-	bareHello  = "bare hello"
-	bareChain  = "bare chain"
-	atollChain = "atoll chain"
+	bareHello      = "bare hello"
+	bareChain      = "bare chain"
+	miniflareChain = "miniflare chain"
+	atollChain     = "atoll chain"
 )
 
 var loadColumns = []column{
@@ -22,7 +24,7 @@ type subjectServer struct {
 	*server
 }
 
-// chain measures the way of a request: one bare workerd, two in a row, and all of Atoll.
+// chain measures the way of a request: one bare workerd, two in a row, miniflare, and all of Atoll.
 func (b *bench) chain() error {
 	subjects, end, err := b.chainServers()
 	defer end()
@@ -52,12 +54,16 @@ func (b *bench) chainServers() (list []subjectServer, end func(), err error) {
 	starts := []struct {
 		name  string
 		start func() (*server, error)
-	}{{bareHello, b.startHello}, {bareChain, b.startChain}, {atollChain, b.startAtollChain}}
+	}{{bareHello, b.startHello}, {bareChain, b.startChain}, {miniflareChain, b.startMiniflareChain}, {atollChain, b.startAtollChain}}
 	for _, s := range starts {
 		if s.name == atollChain && b.opts.bare {
 			continue
 		}
 		srv, err := s.start()
+		if errors.Is(err, errNoMiniflare) {
+			b.say("%v", err)
+			continue
+		}
 		if err != nil {
 			return list, end, fmt.Errorf("start %s: %w", s.name, err)
 		}
@@ -106,12 +112,10 @@ func (b *bench) chainTable(subjects []subjectServer, connections int) error {
 		}
 	}
 	t.note("%s", n.heard())
-	pairs := [][2]string{{bareChain, bareHello}}
-	if len(subjects) > 2 {
-		pairs = append(pairs, [2]string{atollChain, bareChain})
-		t.note("atoll used %d processes, spare ones included", len(subjects[2].pids()))
+	if last := subjects[len(subjects)-1]; last.name == atollChain {
+		t.note("atoll used %d processes, spare ones included", len(last.pids()))
 	}
-	t.finish(pairs...)
+	t.finish([2]string{bareChain, bareHello}, [2]string{atollChain, bareChain}, [2]string{atollChain, miniflareChain})
 	b.publish(t)
 	return nil
 }

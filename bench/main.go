@@ -1,4 +1,4 @@
-// Command bench measures Atoll beside bare workerd, in the same minutes on the same machine.
+// Command bench measures Atoll beside bare workerd, miniflare and nginx, in the same minutes on the same machine.
 //
 // It is a program and not a set of Go benchmarks: what it measures are whole processes, which it builds, starts on free
 // loopback ports with their state in a temporary directory, and ends. Each scenario runs in turns with its baseline (A B
@@ -42,13 +42,14 @@ type scenario struct {
 }
 
 var scenarios = []scenario{
-	{"chain", "requests/s, p50, p99: bare workerd, the bare two-process chain, Atoll's chain", true, (*bench).chain},
+	{"chain", "requests/s, p50, p99: bare workerd, the bare two-process chain, miniflare's, Atoll's", true, (*bench).chain},
 	{"subrequest", "the same with one subrequest, without and with an outbound Worker", true, (*bench).subrequest},
 	{"cold", "first request of a never-run script beside spawning bare workerd", true, (*bench).cold},
 	{"live", "deploy until the edge answers with it, beside spawning bare workerd", true, (*bench).live},
 	{"customers200", "200 customers: all answering, start-up times, memory", false, (*bench).customers},
 	{"scripts100k", "a namespace with 100,000 scripts beside one with 10 (-scripts N for fewer)", false, (*bench).scripts},
 	{"assets", "static files beside nginx: small HTML, a 100 KB script, a 10 MB file", false, (*bench).assets},
+	{"bindings", "a Worker's bindings beside the same under miniflare (-rows for some of them)", true, (*bench).bindings},
 	{"redeploy", "30 s of load with a deploy a second: lost and mixed answers", false, (*bench).redeploy},
 }
 
@@ -58,6 +59,7 @@ type options struct {
 	pairs       int
 	connections []int
 	scripts     int
+	rows        string
 	workerd     string
 	atoll       string
 	bare        bool
@@ -107,6 +109,7 @@ func parseFlags(args []string) (o options, err error) {
 	f.IntVar(&o.pairs, "pairs", 5, "how many times each subject has its turn; cold and live: four times as often")
 	f.StringVar(&connections, "connections", connections, "comma-separated `numbers` of the loads' connections")
 	f.IntVar(&o.scripts, "scripts", 100_000, "scripts of scripts100k")
+	f.StringVar(&o.rows, "rows", "", "comma-separated `names` of the rows of bindings; default: all")
 	f.StringVar(&o.workerd, "workerd", "", "`path` of workerd; default: the one that npm installed in engine")
 	f.StringVar(&o.atoll, "atoll", "", "`path` of atoll; default: built from this tree")
 	f.BoolVar(&o.bare, "bare", false, "measure the baselines alone")
@@ -114,7 +117,7 @@ func parseFlags(args []string) (o options, err error) {
 	f.BoolVar(&o.json, "json", false, "write bench/results.json too")
 	f.BoolVar(&o.keep, "keep", false, "leave the temporary directory with the logs")
 	f.Usage = func() {
-		fmt.Fprintf(f.Output(), "Measures Atoll beside bare workerd.\n\nScenarios:\n")
+		fmt.Fprintf(f.Output(), "Measures Atoll beside bare workerd, miniflare and nginx.\n\nScenarios:\n")
 		for _, s := range scenarios {
 			mark := " "
 			if s.standard {
@@ -140,6 +143,9 @@ func parseFlags(args []string) (o options, err error) {
 	}
 	return o, nil
 }
+
+// listed tells whether a comma-separated list has a name.
+func listed(list, name string) bool { return slices.Contains(strings.Split(list, ","), name) }
 
 // choose returns the scenarios that are to run.
 func (o options) choose() ([]scenario, error) {

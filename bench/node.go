@@ -182,14 +182,23 @@ func dispatchBinding(name string, ns atoll.NamespaceName) map[string]any {
 func (n *node) route() error {
 	ctx, cancel := context.WithTimeout(n.b.ctx, maxAnswer)
 	defer cancel()
-	zones, err := n.client.Zones(ctx, zone)
-	if err != nil || len(zones) != 1 {
-		return fmt.Errorf("find zone %s: %w", zone, errors.Join(err, ctx.Err()))
+	z, err := n.zone(ctx)
+	if err != nil {
+		return err
 	}
-	if _, err := n.client.CreateRoute(ctx, zones[0].ID, wire.Route{Pattern: "*." + zone + "/*", Script: string(dispatcher)}); err != nil {
+	if _, err := n.client.CreateRoute(ctx, z, wire.Route{Pattern: "*." + zone + "/*", Script: string(dispatcher)}); err != nil {
 		return fmt.Errorf("make route: %w", err)
 	}
 	return nil
+}
+
+// zone is the id of the node's own zone.
+func (n *node) zone(ctx context.Context) (string, error) {
+	zones, err := n.client.Zones(ctx, zone)
+	if err != nil || len(zones) != 1 {
+		return "", fmt.Errorf("find zone %s: %w", zone, errors.Join(err, ctx.Err()))
+	}
+	return zones[0].ID, nil
 }
 
 // ask sends one request through the edge and expects a body.

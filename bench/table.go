@@ -64,12 +64,16 @@ func (t *table) note(format string, args ...any) {
 	t.Notes = append(t.Notes, fmt.Sprintf(format, args...))
 }
 
-// subject returns the subject of that name, which must be there.
+// subject returns the subject of that name, or nil.
 func (t *table) subject(name string) *subject {
-	return &t.Subjects[slices.IndexFunc(t.Subjects, func(s subject) bool { return s.Name == name })]
+	i := slices.IndexFunc(t.Subjects, func(s subject) bool { return s.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return &t.Subjects[i]
 }
 
-// finish computes the medians, and the ratios of each pair of subject and base.
+// finish computes the medians, and the ratios of each pair of subject and base of which both were measured.
 func (t *table) finish(pairs ...[2]string) {
 	for i := range t.Subjects {
 		s := &t.Subjects[i]
@@ -83,6 +87,9 @@ func (t *table) finish(pairs ...[2]string) {
 	}
 	for _, p := range pairs {
 		a, b := t.subject(p[0]), t.subject(p[1])
+		if a == nil || b == nil {
+			continue
+		}
 		r := ratio{Name: p[0] + " / " + p[1]}
 		for c, col := range t.Columns {
 			var list []float64
