@@ -76,7 +76,7 @@ func newNode(t testing.TB) *node {
 	n.run = &memoryRunner{}
 	uploads := assets.NewUploads(nil, db, blobs, key.Derive("test"), nil)
 	n.deps = Deps{
-		Deploy: deploy.New(nil, db, blobs, n.run, pairs, deploy.Options{Assets: uploads}), Assets: uploads,
+		Deploy: deploy.New(nil, db, blobs, n.run, deploy.Resources{"kv_namespace": deploy.Named(pairs.KVNamespaceExists)}, deploy.Options{Assets: uploads}), Assets: uploads,
 		Store: db, Blobs: blobs, KV: pairs, Auth: guard, Account: theAccount, Zone: "atoll.localhost",
 		RoutesChanged:    func() { n.changed = append(n.changed, "routes") },
 		SchedulesChanged: func() { n.changed = append(n.changed, "schedules") },

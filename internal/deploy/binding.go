@@ -169,15 +169,6 @@ func (s *Service) checkBindings(ctx context.Context, d *draft) error {
 // checkReference refuses a binding to what does not exist, or to what this node does not do yet.
 func (s *Service) checkReference(ctx context.Context, ref atoll.ScriptRef, b atoll.Binding) error {
 	switch b.Type {
-	case "kv_namespace":
-		id := upload.StringField(b, "namespace_id")
-		ok, err := s.res.KVNamespaceExists(ctx, ref.Account, id)
-		if err != nil {
-			return fmt.Errorf("find KV namespace of binding %s: %w", b.Name, err)
-		}
-		if !ok {
-			return fault.Newf(fault.Invalid, 10041, "binding %s of type kv_namespace: there is no KV namespace '%s'", b.Name, id)
-		}
 	case "dispatch_namespace":
 		if err := s.checkNamespace(ctx, ref, b); err != nil {
 			return err
@@ -189,7 +180,7 @@ func (s *Service) checkReference(ctx context.Context, ref atoll.ScriptRef, b ato
 		}
 		return s.checkService(ctx, ref, b)
 	}
-	return nil
+	return s.checkResource(ctx, ref, b)
 }
 
 func (s *Service) checkNamespace(ctx context.Context, ref atoll.ScriptRef, b atoll.Binding) error {
@@ -209,7 +200,7 @@ func (s *Service) checkService(ctx context.Context, ref atoll.ScriptRef, b atoll
 	name := upload.StringField(b, "service")
 	ok, err := s.hasScript(ctx, ref, name)
 	if err == nil && !ok {
-		err = fault.Newf(fault.Invalid, 10143, "binding %s of type service: the account has no script '%s'", b.Name, name)
+		err = fault.Newf(fault.Invalid, 10143, "Could not resolve service binding '%s'. Target script '%s' not found. Please verify the target script and try again.", b.Name, name)
 	}
 	return err
 }

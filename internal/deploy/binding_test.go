@@ -2,6 +2,8 @@ package deploy
 
 import (
 	"context"
+	"errors"
+	"strings"
 	"testing"
 
 	"atoll.dev/atoll/internal/atoll"
@@ -102,4 +104,53 @@ func TestBindings_references(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 	refused(t, b.upload(t, atoll.ScriptRef{Account: acct, Namespace: prod, Name: "new"}, `{"main_module":"w.js","bindings":[{"type":"kv_namespace","name":"KV","namespace_id":"`+kvID+`"}]}`, "w.js", fetch), 10041, kvID)
+}
+
+// What a binding is to is looked for in the uploading account, under the names that the binding gives.
+func TestBindings_resources(t *testing.T) {
+	b := newBench(t, Options{})
+	var asked []string
+	failing := errors.New("the disk is gone")
+	var fail error
+	for typ := range resources {
+		b.res[typ] = func(_ context.Context, account atoll.AccountID, ids ...string) (bool, error) {
+			asked = append(asked, typ+" of "+string(account)+": "+strings.Join(ids, ", "))
+			return ids[0] == "there", fail
+		}
+	}
+	for _, c := range []struct {
+		typ, fields, want string
+		code              int
+		missing           string
+	}{
+		{"kv_namespace", `"namespace_id":"X"`, "X", 10041, "KV namespace 'X' not found."},
+		{"d1", `"id":"X"`, "X", 10181, "D1 binding 'B' references database 'X'"},
+		{"d1", `"database_id":"X"`, "X", 10181, "references database 'X'"},
+		{"r2_bucket", `"bucket_name":"X"`, "X", 10085, "R2 bucket 'X' not found."},
+		{"queue", `"queue_name":"X"`, "X", 11000, "Queue 'X' not found."},
+		{"hyperdrive", `"id":"X"`, "X", 10157, "Hyperdrive binding 'B' references config 'X'"},
+		{"secrets_store_secret", `"store_id":"X","secret_name":"Y"`, "X, Y", 10182, "Secrets Store binding 'B' references store 'X' and secret 'Y'"},
+	} {
+		t.Run(c.typ, func(t *testing.T) {
+			binding := func(id string) atoll.Binding {
+				fields := strings.ReplaceAll(c.fields, `"X"`, `"`+id+`"`)
+				return atoll.Binding{Name: "B", Type: c.typ, Fields: []byte("{" + fields + "}")}
+			}
+			asked, fail = nil, nil
+			ok(t, b.checkReference(context.Background(), cust, binding("there")))
+			refused(t, b.checkReference(context.Background(), cust, binding("X")), c.code, c.missing)
+			if want := c.typ + " of " + string(acct) + ": " + c.want; len(asked) != 2 || asked[1] != want {
+				t.Errorf("asked %q, want %q", asked, want)
+			}
+			fail = failing
+			if err := b.checkReference(context.Background(), cust, binding("there")); !errors.Is(err, failing) {
+				t.Errorf("an error of the store became %v", err)
+			}
+			refused(t, b.checkReference(context.Background(), cust, binding("")), 10021, "must have a valid")
+			exists := b.res[c.typ]
+			delete(b.res, c.typ)
+			refused(t, b.checkReference(context.Background(), cust, binding("there")), 10021, "not supported")
+			b.res[c.typ] = exists
+		})
+	}
 }

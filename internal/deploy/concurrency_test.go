@@ -162,17 +162,17 @@ func TestMemo(t *testing.T) {
 		}
 	})
 	expect("a restart of the node forgets secrets", 1, func() {
-		b.Service = New(nil, b.store, b.blobs, b.run, b.kv, Options{Engine: "1"})
+		b.Service = New(nil, b.store, b.blobs, b.run, b.res, Options{Engine: "1"})
 		put("a", plain, "w.js", fetch)()
 	})
 	const open = `{"main_module":"w.js"}`
 	expect("and nothing else", 1, func() {
 		put("a", open, "w.js", fetch)()
-		b.Service = New(nil, b.store, b.blobs, b.run, b.kv, Options{Engine: "1"})
+		b.Service = New(nil, b.store, b.blobs, b.run, b.res, Options{Engine: "1"})
 		put("a", open, "w.js", fetch)()
 	})
 	expect("another engine", 1, func() {
-		b.Service = New(nil, b.store, b.blobs, b.run, b.kv, Options{Engine: "2"})
+		b.Service = New(nil, b.store, b.blobs, b.run, b.res, Options{Engine: "2"})
 		put("a", open, "w.js", fetch)()
 	})
 }

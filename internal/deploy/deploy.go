@@ -46,11 +46,6 @@ type Started struct {
 	StartupMs int64                 `json:"startup_ms"`
 }
 
-// Resources knows what bindings refer to, beside scripts and dispatch namespaces.
-type Resources interface {
-	KVNamespaceExists(ctx context.Context, account atoll.AccountID, id string) (bool, error)
-}
-
 // Options are the service's settings; the zero value is the defaults.
 type Options struct {
 	Limits upload.Limits

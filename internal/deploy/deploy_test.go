@@ -133,7 +133,7 @@ func (r *runner) whileStarting(f func(*atoll.Version)) {
 // namespaces are KV namespaces.
 type namespaces map[string]atoll.AccountID
 
-func (n namespaces) KVNamespaceExists(_ context.Context, account atoll.AccountID, id string) (bool, error) {
+func (n namespaces) exists(_ context.Context, account atoll.AccountID, id string) (bool, error) {
 	return n[id] == account, nil
 }
 
@@ -160,7 +160,7 @@ func newBench(t *testing.T, opts Options) *bench {
 	ok(t, err)
 	run := &runner{store: st, blobs: blobs, cache: map[atoll.ScriptRef]*atoll.Version{}}
 	kv := namespaces{kvID: acct, "foreign": "ffffffffffffffffffffffffffffffff"}
-	return &bench{New(nil, st, blobs, run, kv, opts), run, dir, kv}
+	return &bench{New(nil, st, blobs, run, Resources{"kv_namespace": Named(kv.exists)}, opts), run, dir, kv}
 }
 
 func ok(t testing.TB, err error) {
@@ -357,11 +357,11 @@ func TestUpload_failureChangesNothing(t *testing.T) {
 		{"start-up-exception", `{"main_module":"w.js","tags":["z"]}`, "throw: boom", 10021, "Uncaught Error: boom"},
 		{"syntax-error", `{"main_module":"w.js"}`, "export default {", 10021, "SyntaxError"},
 		{"no-handlers", `{"main_module":"w.js"}`, "handlers:", 10068, "no event handlers"},
-		{"kv-namespace-missing", `{"main_module":"w.js","bindings":[{"type":"kv_namespace","name":"K","namespace_id":"nope"}]}`, fetch, 10041, "there is no KV namespace 'nope'"},
-		{"kv-namespace-of-another-account", `{"main_module":"w.js","bindings":[{"type":"kv_namespace","name":"K","namespace_id":"foreign"}]}`, fetch, 10041, "there is no KV namespace"},
-		{"service-missing", `{"main_module":"w.js","bindings":[{"type":"service","name":"X","service":"nope"}]}`, fetch, 10143, "the account has no script 'nope'"},
-		{"service-name-impossible", `{"main_module":"w.js","bindings":[{"type":"service","name":"X","service":"../x"}]}`, fetch, 10143, "the account has no script"},
-		{"service-is-a-user-worker", `{"main_module":"w.js","bindings":[{"type":"service","name":"X","service":"cust"}]}`, fetch, 10143, "the account has no script 'cust'"},
+		{"kv-namespace-missing", `{"main_module":"w.js","bindings":[{"type":"kv_namespace","name":"K","namespace_id":"nope"}]}`, fetch, 10041, "KV namespace 'nope' not found"},
+		{"kv-namespace-of-another-account", `{"main_module":"w.js","bindings":[{"type":"kv_namespace","name":"K","namespace_id":"foreign"}]}`, fetch, 10041, "KV namespace 'foreign' not found"},
+		{"service-missing", `{"main_module":"w.js","bindings":[{"type":"service","name":"X","service":"nope"}]}`, fetch, 10143, "Target script 'nope' not found"},
+		{"service-name-impossible", `{"main_module":"w.js","bindings":[{"type":"service","name":"X","service":"../x"}]}`, fetch, 10143, "Target script '../x' not found"},
+		{"service-is-a-user-worker", `{"main_module":"w.js","bindings":[{"type":"service","name":"X","service":"cust"}]}`, fetch, 10143, "Target script 'cust' not found"},
 		{"service-props", `{"main_module":"w.js","bindings":[{"type":"service","name":"X","service":"front","props":{"a":1}}]}`, fetch, 10021, "`props` is not supported"},
 		{"dispatch-namespace-missing", `{"main_module":"w.js","bindings":[{"type":"dispatch_namespace","name":"D","namespace":"nope"}]}`, fetch, 100119, "there is no dispatch namespace 'nope'"},
 		{"outbound", `{"main_module":"w.js","bindings":[{"type":"dispatch_namespace","name":"D","namespace":"production","outbound":{"worker":{"service":"o"}}}]}`, fetch, 10143, "no script 'o' to be the outbound Worker"},

@@ -279,7 +279,7 @@ func makeRunDir() (string, error) {
 
 // openAPI builds the control plane.
 func (n *node) openAPI(ctx context.Context) error {
-	n.deploys = deploy.New(n.lg, n.store, n.blobs, runner{n.calls}, n.kv, deploy.Options{
+	n.deploys = deploy.New(n.lg, n.store, n.blobs, runner{n.calls}, n.resources(), deploy.Options{
 		Engine: n.engine, Limits: uploadLimits(n.cfg.Limits), Assets: n.uploads})
 	token, err := n.remember("api-token", n.cfg.APIToken, func() string { return atoll.NewID() + atoll.NewID()[:8] })
 	if err != nil {
@@ -308,6 +308,13 @@ func (n *node) openAPI(ctx context.Context) error {
 		EgressChanged: n.gate.RulesChanged,
 	})
 	return nil
+}
+
+// resources are what uploads may be bound to.
+func (n *node) resources() deploy.Resources {
+	return deploy.Resources{
+		"kv_namespace": deploy.Named(n.kv.KVNamespaceExists),
+	}
 }
 
 // run serves until ctx is done, then drains: the edge first, the processes last.

@@ -115,6 +115,9 @@ var secretKeyFields = map[string]spec{
 	"algorithm": req(anything), "format": req(text), "usages": req(array), "key_base64": opt(text), "key_jwk": opt(object),
 }
 
+// Served reports whether this node serves bindings of the type.
+func Served(typ string) bool { return kinds[typ].served }
+
 // servedType refuses a binding whose type nobody knows or this node does not serve.
 func servedType(name, typ string) error {
 	k, ok := kinds[typ]
