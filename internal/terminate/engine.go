@@ -6,7 +6,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
+
+	"golang.org/x/sys/unix"
 )
 
 // Engine is what has to be known of a workerd binary to stop what it runs: where certain functions and variables are.
@@ -59,19 +62,24 @@ func function(name string, i int) symbol {
 // Load reads the symbol table of the workerd at path. It fails where the binary is not as expected, which another
 // version may not be; then a process can only be killed.
 func Load(path string) (*Engine, error) {
-	f, err := elf.Open(path)
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("open engine: %w", err)
+	}
+	defer file.Close()
+	f, err := elf.NewFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("open engine: %w", err)
 	}
 	defer f.Close()
-	e, err := load(f)
+	e, err := load(f, file)
 	if err != nil {
 		return nil, fmt.Errorf("read engine %s: %w", path, err)
 	}
 	return e, nil
 }
 
-func load(f *elf.File) (*Engine, error) {
+func load(f *elf.File, file *os.File) (*Engine, error) {
 	if f.Type != elf.ET_DYN || f.Class != elf.ELFCLASS64 || f.Data != elf.ELFDATA2LSB {
 		return nil, errors.New("not a position-independent executable of 64 bits")
 	}
@@ -80,7 +88,7 @@ func load(f *elf.File) (*Engine, error) {
 		return nil, fmt.Errorf("%s is not supported", f.Machine)
 	}
 	e := &Engine{}
-	if err := e.findSymbols(f); err != nil {
+	if err := e.findSymbols(f, file); err != nil {
 		return nil, err
 	}
 	var tls *elf.Prog
@@ -140,20 +148,23 @@ var layouts = map[elf.Machine]layout{
 	},
 }
 
-// findSymbols goes through the table itself: package debug/elf would make a string of each of 280,000 names.
-func (e *Engine) findSymbols(f *elf.File) error {
+// findSymbols goes through the table itself: package debug/elf would make a string of each of 280,000 names, and have 60 MB
+// of them on the heap.
+func (e *Engine) findSymbols(f *elf.File, file *os.File) error {
 	table, names := f.Section(".symtab"), f.Section(".strtab")
 	if table == nil || names == nil {
 		return errors.New("it has been stripped of its symbols")
 	}
-	entries, err := table.Data()
+	entries, unmap, err := mapped(file, table)
 	if err != nil {
 		return fmt.Errorf("read symbols: %w", err)
 	}
-	text, err := names.Data()
+	defer unmap()
+	text, unmap, err := mapped(file, names)
 	if err != nil {
 		return fmt.Errorf("read symbol names: %w", err)
 	}
+	defer unmap()
 	missing := slices.Clone(symbols)
 	for ; len(entries) >= elf.Sym64Size && len(missing) > 0; entries = entries[elf.Sym64Size:] {
 		kind, at := elf.SymType(entries[4]&0xf), f.ByteOrder.Uint32(entries)
@@ -173,6 +184,24 @@ func (e *Engine) findSymbols(f *elf.File) error {
 		return fmt.Errorf("it has no symbol %s", missing[0].name)
 	}
 	return nil
+}
+
+// mapped is the content of a section, until unmap is called.
+func mapped(file *os.File, s *elf.Section) (content []byte, unmap func(), err error) {
+	info, err := file.Stat()
+	if err != nil {
+		return nil, nil, err
+	}
+	end := s.Offset + s.FileSize
+	if end < s.Offset || end > uint64(info.Size()) || s.FileSize == 0 || s.Flags&elf.SHF_COMPRESSED != 0 {
+		return nil, nil, errors.New("it is damaged or compressed")
+	}
+	start := s.Offset &^ uint64(os.Getpagesize()-1)
+	m, err := unix.Mmap(int(file.Fd()), int64(start), int(end-start), unix.PROT_READ, unix.MAP_PRIVATE)
+	if err != nil {
+		return nil, nil, fmt.Errorf("mmap: %w", err)
+	}
+	return m[s.Offset-start:], func() { unix.Munmap(m) }, nil
 }
 
 func codeAt(f *elf.File, addr uint64, n int) ([]byte, error) {
