@@ -30,7 +30,8 @@ func (app App) doctorCmd(std Std) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Check what this machine offers a node",
-		Long: "Checks that workerd runs, which layers of the sandbox hold here, and the limits of this user, with a fix for each\n" +
+		Long: "Checks that workerd runs, which layers of the sandbox hold here, whether a request can be stopped at its CPU limit,\n" +
+			"and the limits of this user, with a fix for each\n" +
 			"that is missing. It fails when something is missing that 'atoll serve' cannot do without.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

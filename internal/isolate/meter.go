@@ -29,6 +29,15 @@ func loadTracer(lg *slog.Logger, path string) func() *terminate.Engine {
 	}
 }
 
+// Traceable tells why an invocation of the process cannot be stopped alone here, nil where it can.
+func (p *Process) Traceable() error {
+	engine := p.tracer()
+	if engine == nil {
+		return errors.New("the engine's symbols cannot be read")
+	}
+	return engine.Probe(p.Pid())
+}
+
 // ErrCPU is why a process was ended that could not be made to stop an invocation over its CPU limit.
 var ErrCPU = errors.New("the CPU limit was exceeded")
 

@@ -1,10 +1,18 @@
 package node
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"atoll.dev/atoll/internal/atoll"
+	"atoll.dev/atoll/internal/isolate"
 	"atoll.dev/atoll/internal/sandbox"
 	"atoll.dev/atoll/internal/workerd"
 )
@@ -34,7 +42,62 @@ func Doctor(workerdPath string) []Check {
 	for _, l := range sandbox.Probe() {
 		checks = append(checks, Check{Name: "sandbox: " + l.Name, OK: l.Held, Required: l.Baseline, Detail: l.Detail, Fix: l.Fix})
 	}
+	if engine.OK {
+		checks = append(checks, tracing(bin))
+	}
 	return append(checks, files())
+}
+
+// tracing starts an empty Worker and looks whether what it runs can be stopped.
+func tracing(bin workerd.Binary) Check {
+	c := Check{Name: "stopping a request over its CPU limit"}
+	err := traceable(bin)
+	if err == nil {
+		c.OK, c.Detail = true, "by ptrace, alone"
+		return c
+	}
+	c.Detail = err.Error() + "; the whole process is killed instead"
+	c.Fix = "let the node trace its children: kernel.yama.ptrace_scope of 0 or 1, and no seccomp filter or security module that denies ptrace"
+	return c
+}
+
+func traceable(bin workerd.Binary) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	layers := sandbox.Probe()
+	box, err := sandbox.New(sandbox.Options{Insecure: sandbox.Baseline(layers) != nil})
+	if err != nil {
+		return fmt.Errorf("prepare sandbox: %w", err)
+	}
+	defer box.Close()
+	run, err := makeRunDir()
+	if err != nil {
+		return fmt.Errorf("make run directory: %w", err)
+	}
+	defer os.RemoveAll(run)
+	if err := os.Chmod(run, 0o711); err != nil {
+		return fmt.Errorf("make run directory: %w", err)
+	}
+	factory, err := isolate.New(slog.New(slog.DiscardHandler), bin, box, http.NotFoundHandler(), isolate.Options{Dir: filepath.Join(run, "isolates")})
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() { factory.Run(ctx); close(done) }()
+	defer func() { stop(); <-done }()
+	code := func(string) ([]byte, error) { return []byte("export default {};"), nil }
+	p, err := factory.Start(isolate.Spec{Load: code, Version: &atoll.Version{MainModule: "worker.js", CompatibilityDate: "2026-01-01",
+		Modules: []atoll.Module{{Name: "worker.js", Type: atoll.ESModule}}}})
+	if err != nil {
+		return fmt.Errorf("start a Worker: %w", err)
+	}
+	res, err := p.Client.Do(ctx, isolate.Exports())
+	if err != nil {
+		return fmt.Errorf("start a Worker: %w: %.200q", err, p.Output())
+	}
+	res.Body.Close()
+	return p.Traceable()
 }
 
 func files() Check {
