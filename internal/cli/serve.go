@@ -26,6 +26,7 @@ type ServeConfig struct {
 	EgressCA        string
 	APIAlias        []string
 	Limits          atoll.NodeLimits
+	WithoutLimits   bool
 	SecretKey       string       // of ATOLL_SECRET_KEY alone: a command line is visible to every user of the machine
 	Log             *slog.Logger // to stderr
 	Stdout          io.Writer    // where the ready line goes
@@ -78,6 +79,7 @@ func (app App) serveCmd(std Std) *cobra.Command {
 	f.StringVar(&cfg.EgressCA, "egress-ca", "", "PEM `FILE` of certificates that subrequests trust beside the system's")
 	f.StringSliceVar(&cfg.APIAlias, "api-alias", nil, "`HOST` that stands for this node's API in subrequests of platform Workers, such as api.cloudflare.com")
 	f.Var(&limits, "limit", "`NAME=VALUE` of a limit, such as cpu-ms=50; give several with commas or by repeating the flag; docs/limits.md lists them")
+	f.BoolVar(&cfg.WithoutLimits, "without-limits", false, "for measuring only: hold Workers to no limit of CPU time, wall time and memory; never with code of strangers")
 	f.StringVar(&level, "log-level", "info", "least `LEVEL` to log: debug, info, warn or error")
 	f.StringVar(&format, "log-format", "text", "`FORMAT` of the log: text or json")
 	return cmd

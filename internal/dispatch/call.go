@@ -115,7 +115,7 @@ func (d *Dispatcher) try(ctx context.Context, c Call) (*Reply, error) {
 	reply := &Reply{process: p, invocation: inv, leave: leave}
 	began := time.Now()
 	p.Meter.Begin()
-	if !c.Request.Upgrade {
+	if !c.Request.Upgrade && !d.opts.WithoutLimits {
 		ctx, reply.cancel = context.WithTimeoutCause(ctx, d.opts.Wall, ErrWall)
 	}
 	reply.Response, err = p.Client.Do(ctx, c.onWire(p, inv))

@@ -42,6 +42,8 @@ type Options struct {
 	Spares   int    // spare processes to keep
 	Memory   int    // of an isolate whose Spec sets none, in MiB; DefaultMemory
 	LogBytes int64  // that an invocation may write to its console; DefaultLogBytes
+
+	WithoutLimits bool // watch nobody's memory, to measure what that costs
 }
 
 // Factory starts isolate processes.
@@ -93,7 +95,9 @@ func New(lg *slog.Logger, bin workerd.Binary, box *sandbox.Sandbox, outward http
 
 // Run keeps the spare processes until ctx is done, then kills every process and returns when all are gone.
 func (f *Factory) Run(ctx context.Context) error {
-	f.group.Go(func() error { return f.watchMemory(f.ctx) })
+	if !f.opts.WithoutLimits {
+		f.group.Go(func() error { return f.watchMemory(f.ctx) })
+	}
 	for ctx.Err() == nil {
 		f.mu.Lock()
 		missing := f.opts.Spares - len(f.spares)

@@ -48,6 +48,7 @@ type Config struct {
 	EgressCA        string           // a PEM file of certificates that subrequests trust beside the system's
 	APIAlias        []string         // hosts that stand for the node's API in subrequests of platform Workers
 	Limits          atoll.NodeLimits // zero fields: the parts' own defaults, which are those of atoll.DefaultLimits
+	WithoutLimits   bool             // hold Workers to no CPU, wall time and memory limit; to measure what those cost, never to serve
 	SecretKey       string           // seals secrets at rest; empty: made at the first start and kept in Data/secret.key
 	Log             *slog.Logger     // nil: discarded
 	Stdout          io.Writer        // where the ready line goes
@@ -223,13 +224,13 @@ func (n *node) openRuntime() error {
 	n.closers = append(n.closers, n.gate)
 	border := binding.New(n.lg)
 	n.factory, err = isolate.New(n.lg, bin, box, border, isolate.Options{Dir: filepath.Join(run, "isolates"), Spares: 2,
-		Memory: int(n.cfg.Limits.MemoryMB), LogBytes: n.cfg.Limits.LogBytes})
+		Memory: int(n.cfg.Limits.MemoryMB), LogBytes: n.cfg.Limits.LogBytes, WithoutLimits: n.cfg.WithoutLimits})
 	if err != nil {
 		return err
 	}
 	n.sites = assets.NewSites(n.lg, n.blobs, assets.Options{})
 	callOptions := callLimits(n.cfg.Limits)
-	callOptions.Sites = n.sites
+	callOptions.Sites, callOptions.WithoutLimits = n.sites, n.cfg.WithoutLimits
 	n.calls = dispatch.New(n.lg, n.store, n.factory, n.blobs.Read, callOptions)
 	border.Services = binding.Services{
 		Call:   n.calls.Do,
@@ -248,6 +249,9 @@ func (n *node) openRuntime() error {
 
 // checkSandbox logs which layers of the sandbox hold here, and refuses to go on below the baseline.
 func (n *node) checkSandbox() error {
+	if n.cfg.WithoutLimits {
+		n.lg.Warn("Workers are held to no CPU, wall time and memory limits: --without-limits is set")
+	}
 	if n.cfg.InsecureSandbox {
 		n.lg.Warn("Workers are not isolated: --insecure-sandbox is set")
 		return nil
