@@ -130,6 +130,58 @@ func TestLoad(t *testing.T) {
 	}
 }
 
+// An open loop keeps its rate beside a server that stalls, and counts the time for which requests had to wait.
+func TestLoadAtARate(t *testing.T) {
+	stall := make(chan bool, 1)
+	stall <- true
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case <-stall:
+			<-time.After(200 * time.Millisecond)
+		default:
+		}
+		w.Write([]byte("right"))
+	}))
+	defer s.Close()
+	in, err := marshal(load{Network: "tcp", Address: s.Listener.Addr().String(), Request: request("h", "/"), Want: "right",
+		Connections: 1, Duration: 600 * time.Millisecond, Rate: 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := loadMain(bytes.NewReader(in), &out); err != nil {
+		t.Fatal(err)
+	}
+	var res loadResult
+	if err := json.Unmarshal(out.Bytes(), &res); err != nil {
+		t.Fatal(err)
+	}
+	if res.Errors > 0 || res.Requests < 40 || res.Requests > 60 {
+		t.Errorf("%d requests and %d errors in %s", res.Requests, res.Errors, res.Elapsed)
+	}
+	// The twenty that were due meanwhile have waited, too.
+	if got := res.Latency.quantile(0.8); got < 60*time.Millisecond {
+		t.Errorf("a fifth took at least %s", got)
+	}
+}
+
+func TestMedianInterval(t *testing.T) {
+	var list []float64
+	for i := range 20 {
+		list = append(list, float64(20-i))
+	}
+	// 6 and 15 of 20: the probability of 5 or fewer heads in 20 throws is 0.021, of 6 or fewer 0.058.
+	if low, high := medianInterval(list); low != 6 || high != 15 {
+		t.Errorf("of 20: %v to %v", low, high)
+	}
+	if low, high := medianInterval(list[:5]); low != 16 || high != 20 {
+		t.Errorf("of 5, which are too few: %v to %v", low, high)
+	}
+	if low, high := medianInterval(nil); low != 0 || high != 0 {
+		t.Errorf("of none: %v to %v", low, high)
+	}
+}
+
 func TestParseWrk(t *testing.T) {
 	res, err := parseWrk([]byte(`Running 1s test @ http://127.0.0.1:1/
   1 threads and 8 connections

@@ -54,7 +54,10 @@ func (b *bench) chainServers() (list []subjectServer, end func(), err error) {
 	starts := []struct {
 		name  string
 		start func() (*server, error)
-	}{{bareHello, b.startHello}, {bareChain, b.startChain}, {miniflareChain, b.startMiniflareChain}, {atollChain, b.startAtollChain}}
+	}{
+		{bareHello, b.startHello}, {bareChain, b.startChain}, {miniflareChain, b.startMiniflareChain},
+		{atollChain, func() (*server, error) { return b.startAtollChain() }},
+	}
 	for _, s := range starts {
 		if s.name == atollChain && b.opts.bare {
 			continue
@@ -72,8 +75,8 @@ func (b *bench) chainServers() (list []subjectServer, end func(), err error) {
 	return list, end, nil
 }
 
-func (b *bench) startAtollChain() (*server, error) {
-	n, err := b.startNode()
+func (b *bench) startAtollChain(flags ...string) (*server, error) {
+	n, err := b.startNode(flags...)
 	if err != nil {
 		return nil, err
 	}

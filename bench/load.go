@@ -14,7 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// load is a closed loop: each connection sends its next request when it has the answer to the one before.
+// load is a closed loop, in which each connection sends its next request when it has the answer to the one before, or with a
+// Rate an open one: requests are sent when they are due, and wait for a connection where all are in use. Their latency
+// counts from when they were due, so that a server that stalls is not asked less for it.
 type load struct {
 	Network     string        `json:"network"` // "tcp" or "unix"
 	Address     string        `json:"address"`
@@ -22,6 +24,7 @@ type load struct {
 	Want        string        `json:"want"` // the body of the right answer
 	Connections int           `json:"connections"`
 	Duration    time.Duration `json:"duration"`
+	Rate        float64       `json:"rate,omitempty"` // requests/s of an open loop; 0: a closed one
 }
 
 // loadResult is what came of a load.
@@ -57,6 +60,13 @@ type generator struct {
 	epoll         int
 	conns         []*loadConn
 	result        loadResult
+
+	// Of an open loop:
+	timer int         // a timerfd
+	start time.Time   // when the first request was due
+	sent  int         // requests that have been due
+	queue []time.Time // those of them that wait for a connection
+	idle  []int
 }
 
 type loadConn struct {
@@ -84,8 +94,15 @@ func (g *generator) run() error {
 	}
 	before := ownCPU()
 	start := time.Now()
-	for i := range g.conns {
-		g.send(i)
+	if g.Rate > 0 {
+		if err := g.tick(start); err != nil {
+			return err
+		}
+		defer unix.Close(g.timer)
+	} else {
+		for i := range g.conns {
+			g.send(i)
+		}
 	}
 	err = g.loop(start)
 	g.result.Elapsed = time.Since(start)
@@ -105,7 +122,11 @@ func (g *generator) loop(start time.Time) error {
 			return fmt.Errorf("epoll_wait: %w", err)
 		}
 		for _, e := range events[:max(n, 0)] {
-			g.ready(int(e.Fd))
+			if e.Fd == timerEvent {
+				g.due()
+			} else {
+				g.ready(int(e.Fd))
+			}
 		}
 		now := time.Now()
 		if now.After(end) {
@@ -168,9 +189,68 @@ func sockaddr(network, address string) (domain int, addr unix.Sockaddr, err erro
 	return unix.AF_INET, &unix.SockaddrInet4{Port: number, Addr: [4]byte(ip)}, nil
 }
 
-func (g *generator) send(i int) {
+// timerEvent is the timer's number among those of connections.
+const timerEvent = -1
+
+// tick starts the timer of an open loop.
+func (g *generator) tick(start time.Time) (err error) {
+	g.start = start
+	for i := range g.conns {
+		g.idle = append(g.idle, i)
+	}
+	if g.timer, err = unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC); err != nil {
+		return fmt.Errorf("timerfd_create: %w", err)
+	}
+	every := unix.NsecToTimespec(int64(float64(time.Second) / g.Rate))
+	if err := unix.TimerfdSettime(g.timer, 0, &unix.ItimerSpec{Interval: every, Value: every}, nil); err != nil {
+		return fmt.Errorf("timerfd_settime: %w", err)
+	}
+	event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: timerEvent}
+	if err := unix.EpollCtl(g.epoll, unix.EPOLL_CTL_ADD, g.timer, &event); err != nil {
+		return fmt.Errorf("epoll_ctl: %w", err)
+	}
+	return nil
+}
+
+// due sends the requests whose time has come.
+func (g *generator) due() {
+	var count [8]byte
+	unix.Read(g.timer, count[:]) // how often it has fired is known from the time
+	for {
+		at := g.start.Add(time.Duration(float64(g.sent) / g.Rate * float64(time.Second)))
+		if at.After(time.Now()) {
+			return
+		}
+		g.sent++
+		if n := len(g.idle); n > 0 {
+			i := g.idle[n-1]
+			g.idle = g.idle[:n-1]
+			g.sendAt(i, at)
+		} else {
+			g.queue = append(g.queue, at)
+		}
+	}
+}
+
+// next sends a connection's next request, if it has one.
+func (g *generator) next(i int) {
+	switch {
+	case g.Rate == 0:
+		g.send(i)
+	case len(g.queue) > 0:
+		at := g.queue[0]
+		g.queue = g.queue[1:]
+		g.sendAt(i, at)
+	default:
+		g.idle = append(g.idle, i)
+	}
+}
+
+func (g *generator) send(i int) { g.sendAt(i, time.Now()) }
+
+func (g *generator) sendAt(i int, at time.Time) {
 	c := g.conns[i]
-	c.sent = time.Now()
+	c.sent = at
 	// A request is far smaller than a socket's buffer, which is empty: anything but all of it is a failure.
 	if n, err := unix.Write(c.fd, g.request); err != nil || n < len(g.request) {
 		g.fail(i, fmt.Errorf("write: %w", err))
@@ -211,7 +291,7 @@ func (g *generator) ready(i int) {
 		return
 	}
 	c.n = 0
-	g.send(i)
+	g.next(i)
 }
 
 func (g *generator) wrong(err error) {
@@ -232,7 +312,7 @@ func (g *generator) fail(i int, err error) {
 		g.result.Errors += 10_000 // nothing listens any more
 		return
 	}
-	g.send(i)
+	g.next(i)
 }
 
 func ownCPU() time.Duration {

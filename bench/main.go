@@ -48,6 +48,7 @@ var scenarios = []scenario{
 	{"live", "deploy until the edge answers with it, beside spawning bare workerd", true, (*bench).live},
 	{"customers200", "200 customers: all answering, start-up times, memory", false, (*bench).customers},
 	{"scripts100k", "a namespace with 100,000 scripts beside one with 10 (-scripts N for fewer)", false, (*bench).scripts},
+	{"limits", "CPU limits: how exact, what they cost, what a neighbor of a hog feels", true, (*bench).limits},
 	{"assets", "static files beside nginx: small HTML, a 100 KB script, a 10 MB file", false, (*bench).assets},
 	{"bindings", "a Worker's bindings beside the same under miniflare (-rows for some of them)", true, (*bench).bindings},
 	{"redeploy", "30 s of load with a deploy a second: lost and mixed answers", false, (*bench).redeploy},

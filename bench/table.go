@@ -92,19 +92,45 @@ func (t *table) finish(pairs ...[2]string) {
 		}
 		r := ratio{Name: p[0] + " / " + p[1]}
 		for c, col := range t.Columns {
-			var list []float64
-			for i := range min(len(a.Samples[c]), len(b.Samples[c])) {
-				if !col.Sum && b.Samples[c][i] > 0 {
-					list = append(list, a.Samples[c][i]/b.Samples[c][i])
-				}
-			}
-			if len(list) == 0 {
+			list := t.pairRatios(p[0], p[1], c)
+			if len(list) == 0 || col.Sum {
 				list = []float64{-1}
 			}
 			r.Medians, r.Low, r.High = append(r.Medians, median(list)), append(r.Low, slices.Min(list)), append(r.High, slices.Max(list))
 		}
 		t.Ratios = append(t.Ratios, r)
 	}
+}
+
+// pairRatios are one subject's samples of a column by another's of the same turn.
+func (t *table) pairRatios(subject, base string, column int) (list []float64) {
+	a, b := t.subject(subject).Samples[column], t.subject(base).Samples[column]
+	for i := range min(len(a), len(b)) {
+		if b[i] > 0 {
+			list = append(list, a[i]/b[i])
+		}
+	}
+	return list
+}
+
+// medianInterval is the interval between two of the values that the median of what they are samples of is in with 95%
+// confidence, whatever its distribution: each sample is above the median with probability 1/2.
+func medianInterval(list []float64) (low, high float64) {
+	list = slices.Sorted(slices.Values(list))
+	n := len(list)
+	if n == 0 {
+		return 0, 0
+	}
+	below, term := 0.0, math.Pow(0.5, float64(n)) // the binomial distribution's
+	out := 0                                      // values that may be left out at each end
+	for k := 0; k < n/2; k++ {
+		if below += term; below > 0.025 {
+			break
+		}
+		out = k
+		term *= float64(n-k) / float64(k+1)
+	}
+	return list[out], list[n-1-out]
 }
 
 func sum(list []float64) (s float64) {
