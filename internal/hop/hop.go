@@ -105,6 +105,7 @@ func (c *Client) dial(ctx context.Context) (*conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
+	nc = NewConn(nc)
 	cn := &conn{Conn: nc, bw: bufio.NewWriterSize(nc, 8<<10)}
 	cn.br = bufio.NewReaderSize(&headGuard{nc, &cn.head}, 8<<10)
 	return cn, nil

@@ -183,7 +183,7 @@ func (l *outListener) Accept() (net.Conn, error) {
 			return nil, http.ErrServerClosed
 		}
 	}
-	conn := &outConn{UnixConn: c.(*net.UnixConn), spare: l.spare}
+	conn := &outConn{Conn: hop.NewConn(c).(*hop.Conn), spare: l.spare}
 	if p := l.spare.owner.Load(); p != nil && p.Spec.Ref.Namespace == "" {
 		return conn, nil
 	}
@@ -211,7 +211,7 @@ func (l *outListener) isOwn(c *net.UnixConn) bool {
 }
 
 type outConn struct {
-	*net.UnixConn
+	*hop.Conn
 	spare *spare
 	slots chan struct{} // nil: it takes none
 	once  sync.Once
@@ -223,5 +223,5 @@ func (c *outConn) Close() error {
 			<-c.slots
 		}
 	})
-	return c.UnixConn.Close()
+	return c.Conn.Close()
 }

@@ -26,6 +26,7 @@ import (
 	"atoll.dev/atoll/internal/durable"
 	"atoll.dev/atoll/internal/edge"
 	"atoll.dev/atoll/internal/egress"
+	"atoll.dev/atoll/internal/hop"
 	"atoll.dev/atoll/internal/isolate"
 	"atoll.dev/atoll/internal/kv"
 	"atoll.dev/atoll/internal/sandbox"
@@ -351,7 +352,7 @@ func (n *node) run(ctx context.Context) error {
 		})
 	}
 	var servers errgroup.Group
-	servers.Go(func() error { return serve(edgeServer, edgeListener) })
+	servers.Go(func() error { return serve(edgeServer, hop.Listener{Listener: edgeListener}) })
 	servers.Go(func() error { return serve(apiServer, apiListener) })
 	fmt.Fprintf(n.cfg.Stdout, "atoll: ready edge=%s api=%s account=%s\n", address(edgeListener), address(apiListener), n.account)
 
