@@ -23,12 +23,14 @@ import (
 
 	"atoll.dev/atoll/internal/assets"
 	"atoll.dev/atoll/internal/atoll"
+	"atoll.dev/atoll/internal/cache"
 	"atoll.dev/atoll/internal/dispatch"
 	"atoll.dev/atoll/internal/egress"
 	"atoll.dev/atoll/internal/fault"
 	"atoll.dev/atoll/internal/hop"
 	"atoll.dev/atoll/internal/invocation"
 	"atoll.dev/atoll/internal/isolate"
+	"atoll.dev/atoll/internal/store"
 )
 
 // Services are what lies behind the border.
@@ -37,12 +39,15 @@ type Services struct {
 	Egress *egress.Gate
 	KV     func(namespace string) http.Handler
 	Assets *assets.Sites
+	Cache  *cache.Store
+	Owner  func(context.Context, atoll.ScriptRef, atoll.VersionID) (store.Owner, error) // of a version
 }
 
 // Border answers the requests of isolate processes.
 type Border struct {
 	lg *slog.Logger
 	Services
+	owners owners
 }
 
 // New returns a Border. Its services may be set until the first process runs.
@@ -68,7 +73,7 @@ func (b *Border) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		b.egress(w, r, p)
 		return
 	case isolate.ServiceCache:
-		cache(w, r)
+		b.cache(w, r, p)
 		return
 	}
 	bound, ok := lookup(p, service)
@@ -234,20 +239,6 @@ func (b *Border) refuse(w http.ResponseWriter, p *isolate.Process, bound atoll.B
 func throw(w http.ResponseWriter, e *dispatch.Exception) {
 	w.Header().Set(isolate.HeaderError, e.Pack())
 	w.WriteHeader(http.StatusInternalServerError)
-}
-
-// cache answers the Cache API as an empty cache that keeps nothing: a match misses, a put is dropped, a delete finds
-// nothing. https://developers.cloudflare.com/workers/runtime-apis/cache/
-func cache(w http.ResponseWriter, r *http.Request) {
-	switch r.Method {
-	case http.MethodPut:
-		w.WriteHeader(http.StatusNoContent)
-	case "PURGE":
-		w.WriteHeader(http.StatusNotFound)
-	default:
-		w.Header().Set("CF-Cache-Status", "MISS")
-		w.WriteHeader(http.StatusGatewayTimeout)
-	}
 }
 
 // protocolTag is the subprotocol that carries the tag of a WebSocket made by its constructor; js/prelude.js adds it.

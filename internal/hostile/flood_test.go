@@ -40,6 +40,15 @@ func floodAttacks(namespace string) []attack {
 		{name: "large-key-values", cpuMs: 5000, run: largeKeyValues, binds: kv,
 			code: handler(`const large = () => { let n = 0; return new ReadableStream({ async pull(c) { if (n++ < 200) c.enqueue(new Uint8Array(1e5)); else await scheduler.wait(1e6); } }); };
 				await Promise.race([Promise.allSettled(Array.from({ length: 20 }, (_, i) => env.KV.put("l" + i, large()))), scheduler.wait(2000)]); return new Response("done");`)},
+		{name: "cache", cpuMs: 20000, run: cacheFlood,
+			code: handler(`const caching = [await caches.open("shared"), await caches.open("")], headers = { "cache-control": "max-age=36000" };
+				const never = () => { let n = 0; return new ReadableStream({ async pull(c) { if (n++ < 100) c.enqueue(new Uint8Array(1e5)); else await scheduler.wait(1e6); } }); };
+				for (const c of caching) for (const n of [0, 60e3, 1e6]) for (let i = 0; i < 60; i++) await c.put("http://cache.test/" + n + "/" + i, new Response(new Uint8Array(n), { headers }));
+				for (let i = 0; i < 1000; i++) await caching[0].put("http://cache.test/" + i, new Response("", { headers: { ...headers, "x-a": "y".repeat(1e4) } }));
+				for (let i = 0; i < 300; i++) await caching[0].put("http://cache.test/", new Response("", { headers: { ...headers, vary: "x-" + i + ", x" } }));
+				await Promise.race([Promise.allSettled(Array.from({ length: 20 }, (_, i) => caching[0].put("http://cache.test/never/" + i, new Response(never(), { headers })))), scheduler.wait(2000)]);
+				for (const name of ["alice", "large"]) await caching[0].delete("http://cache.test/" + name);
+				return new Response("done");`)},
 		{name: "key-values", cpuMs: 5000, want: `^200 done$`, binds: kv,
 			code: handler(`for (let i = 0; i < 20; i++) await Promise.allSettled(Array.from({ length: 100 }, (_, j) => env.KV.get("k" + i + j))); return new Response("done");`)},
 		{name: "endless-response", cpuMs: 1000, run: endlessResponse, code: handler(`return new Response(new ReadableStream({ pull(c) { c.enqueue(new Uint8Array(65536)); } }));`)},
@@ -311,4 +320,11 @@ func waitForEver(t *testing.T, s *site, host string) {
 	for range 200 {
 		s.want(t, host, "/", attack{}.limits(), `^200 ok$`)
 	}
+}
+
+// cacheFlood fills the node's caches several times over, and finds alice's as they were.
+func cacheFlood(t *testing.T, s *site, host string) {
+	s.want(t, "alice", "/cached", "", "^200 alice-cached 200000$")
+	s.want(t, host, "/", attack{cpuMs: 20000}.limits(), "^200 done$")
+	s.want(t, "alice", "/cached", "", "^200 alice-cached 200000$")
 }

@@ -63,6 +63,7 @@ func newSite(t *testing.T) *site {
 	// The defaults, but for what would take long.
 	limits := atoll.DefaultLimits()
 	limits.StartupCPUMs = 300
+	limits.CacheMemory, limits.CacheDisk = 2<<20, 16<<20
 	limits.Processes = 1 // of a script, so that its requests are in one isolate
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, ended := make(chan string, 1), make(chan error, 1)

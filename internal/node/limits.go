@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"atoll.dev/atoll/internal/atoll"
+	"atoll.dev/atoll/internal/cache"
 	"atoll.dev/atoll/internal/dispatch"
 	"atoll.dev/atoll/internal/edge"
 	"atoll.dev/atoll/internal/invocation"
@@ -28,6 +29,10 @@ func callLimits(l atoll.NodeLimits) dispatch.Options {
 
 func edgeLimits(l atoll.NodeLimits) edge.Options {
 	return edge.Options{MaxURL: int(l.URLBytes), MaxHeader: int(l.HeaderBytes), MaxBody: l.RequestBody, MaxResponse: l.ResponseBody}
+}
+
+func cacheLimits(l atoll.NodeLimits) cache.Options {
+	return cache.Options{Memory: l.CacheMemory, Disk: l.CacheDisk, Owner: l.CacheScript, Account: l.CacheStorage}
 }
 
 func uploadLimits(l atoll.NodeLimits) upload.Limits {

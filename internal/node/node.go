@@ -20,6 +20,7 @@ import (
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/auth"
 	"atoll.dev/atoll/internal/binding"
+	"atoll.dev/atoll/internal/cache"
 	"atoll.dev/atoll/internal/cron"
 	"atoll.dev/atoll/internal/deploy"
 	"atoll.dev/atoll/internal/dispatch"
@@ -81,6 +82,7 @@ type node struct {
 	store   *store.DB
 	blobs   *durable.Blobs
 	kv      *kv.Store
+	cache   *cache.Store
 	uploads *assets.Uploads
 	sites   *assets.Sites
 	engine  string // workerd's version
@@ -151,6 +153,9 @@ func (n *node) openState(ctx context.Context) error {
 		return fmt.Errorf("open kv: %w", err)
 	}
 	n.closers = append(n.closers, n.kv)
+	if n.cache, err = cache.Open(n.lg, filepath.Join(dir, "cache"), cacheLimits(n.cfg.Limits)); err != nil {
+		return err
+	}
 	if n.account, err = n.ensureAccount(ctx); err != nil {
 		return err
 	}
@@ -238,6 +243,8 @@ func (n *node) openRuntime() error {
 		Egress: n.gate,
 		KV:     func(id string) http.Handler { return n.kv.Handler(kv.NamespaceID(id)) },
 		Assets: n.sites,
+		Cache:  n.cache,
+		Owner:  n.store.Owner,
 	}
 	n.clock = cron.New(n.lg, n.fire)
 	edgeOptions := edgeLimits(n.cfg.Limits)
@@ -342,7 +349,7 @@ func (n *node) run(ctx context.Context) error {
 	background, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)
 	var parts errgroup.Group
-	for _, run := range []func(context.Context) error{n.factory.Run, n.calls.Run, n.kv.Run, n.clock.Run, n.collect} {
+	for _, run := range []func(context.Context) error{n.factory.Run, n.calls.Run, n.kv.Run, n.cache.Run, n.clock.Run, n.collect} {
 		parts.Go(func() error {
 			err := run(background)
 			if err != nil {

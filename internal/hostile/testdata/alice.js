@@ -1,10 +1,18 @@
 // The innocent tenant: a page, a cache, a key and a secret.
+const headers = { "cache-control": "max-age=36000" };
+
 export default {
   async fetch(request, env) {
-    if (new URL(request.url).pathname === "/prepare") {
+    const { pathname } = new URL(request.url);
+    const cache = await caches.open("shared");
+    if (pathname === "/prepare") {
       await env.KV.put("alice-key", "alice-value");
-      const cache = await caches.open("shared");
-      await cache.put("http://cache.test/alice", new Response("alice-cached", { headers: { "cache-control": "max-age=3600" } }));
+      await cache.put("http://cache.test/alice", new Response("alice-cached", { headers }));
+      await cache.put("http://cache.test/large", new Response("x".repeat(2e5), { headers }));
+    }
+    if (pathname === "/cached") {
+      const [small, large] = [await cache.match("http://cache.test/alice"), await cache.match("http://cache.test/large")];
+      return new Response(`${await small?.text()} ${(await large?.text())?.length}`);
     }
     return new Response(`hello from alice: ${await env.KV.get("alice-key")} ${env.TOKEN.length}`);
   },
