@@ -39,7 +39,7 @@ import (
 // Options configure a Factory.
 type Options struct {
 	Dir      string // for the sockets; emptied at New
-	Spares   int    // spare processes to keep
+	Spares   int    // spare processes to keep at the least; more while they run out
 	Memory   int    // of an isolate whose Spec sets none, in MiB; DefaultMemory
 	LogBytes int64  // that an invocation may write to its console; DefaultLogBytes
 
@@ -61,6 +61,7 @@ type Factory struct {
 
 	mu     sync.Mutex
 	spares []*spare
+	demand demand
 	live   map[*spare]bool
 	closed bool
 }
@@ -80,6 +81,7 @@ func New(lg *slog.Logger, bin workerd.Binary, box *sandbox.Sandbox, outward http
 		return nil, fmt.Errorf("make run directory: %w", err)
 	}
 	f := &Factory{lg: lg, bin: bin, box: box, opts: opts, wake: make(chan struct{}, 1), live: map[*spare]bool{},
+		demand: demand{least: opts.Spares, want: opts.Spares},
 		tracer: loadTracer(lg, bin.Path)}
 	f.ctx, f.cancel = context.WithCancelCause(context.Background())
 	f.out = &http.Server{
@@ -98,30 +100,7 @@ func (f *Factory) Run(ctx context.Context) error {
 	if !f.opts.WithoutLimits {
 		f.group.Go(func() error { return f.watchMemory(f.ctx) })
 	}
-	for ctx.Err() == nil {
-		f.mu.Lock()
-		missing := f.opts.Spares - len(f.spares)
-		f.mu.Unlock()
-		if missing > 0 {
-			s, err := f.spawn(f.opts.Memory, false)
-			if err != nil {
-				f.lg.Error("cannot start a spare process", "err", err)
-				select {
-				case <-ctx.Done():
-				case <-time.After(time.Second):
-				}
-				continue
-			}
-			f.mu.Lock()
-			f.spares = append(f.spares, s)
-			f.mu.Unlock()
-			continue
-		}
-		select {
-		case <-ctx.Done():
-		case <-f.wake:
-		}
-	}
+	f.keepSpares(ctx)
 	return f.close()
 }
 
@@ -170,26 +149,6 @@ func (f *Factory) Start(spec Spec) (*Process, error) {
 		return nil
 	})
 	return p, nil
-}
-
-func (f *Factory) take() *spare {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for len(f.spares) > 0 {
-		s := f.spares[0]
-		f.spares = f.spares[1:]
-		select {
-		case f.wake <- struct{}{}:
-		default:
-		}
-		select {
-		case <-s.proc.Done(): // it died waiting
-			continue
-		default:
-			return s
-		}
-	}
-	return nil
 }
 
 // spawn starts a process that waits for its configuration, may use so many MiB, and may make code to execute unless it is
