@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 
 	"atoll.dev/atoll/internal/atoll"
@@ -13,7 +14,7 @@ import (
 
 // showRoute returns a Worker route as the API has it.
 func showRoute(r store.Route) wire.Route {
-	return wire.Route{ID: r.ID, Pattern: r.Pattern, Script: string(r.Script), ZoneID: r.Zone}
+	return wire.Route{ID: r.ID, Pattern: r.Pattern, Script: string(r.Script), Router: showRouter(r.Router), ZoneID: r.Zone}
 }
 
 func showRoutes(list []store.Route) []wire.Route {
@@ -40,10 +41,10 @@ func (a *API) getRoute(q *request) (any, error) {
 	return showRoute(r), nil
 }
 
-// postRoute makes a route. Making one that is there already, with the same script, succeeds: clients repeat a request whose
+// postRoute makes a route. Making one that is there already, leading to the same, succeeds: clients repeat a request whose
 // answer they lost.
 func (a *API) postRoute(q *request) (any, error) {
-	r, err := q.routeIn("")
+	r, err := a.routeIn(q, "")
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +53,7 @@ func (a *API) postRoute(q *request) (any, error) {
 		return nil, fmt.Errorf("list routes: %w", err)
 	}
 	for _, old := range list {
-		if old.Pattern == r.Pattern && old.Script == r.Script {
+		if old.Pattern == r.Pattern && old.Script == r.Script && reflect.DeepEqual(old.Router, r.Router) {
 			return showRoute(old), nil
 		}
 	}
@@ -64,7 +65,7 @@ func (a *API) putRoute(q *request) (any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find route: %w", err)
 	}
-	r, err := q.routeIn(old.ID)
+	r, err := a.routeIn(q, old.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +90,7 @@ func (a *API) deleteRoute(q *request) (any, error) {
 }
 
 // routeIn reads a route of the path's zone from the body.
-func (q *request) routeIn(id string) (store.Route, error) {
+func (a *API) routeIn(q *request, id string) (store.Route, error) {
 	var in wire.Route
 	if err := q.decode(&in); err != nil {
 		return store.Route{}, err
@@ -105,7 +106,15 @@ func (q *request) routeIn(id string) (store.Route, error) {
 		}
 		r.Script = name
 	}
-	return r, nil
+	if in.Router == nil {
+		return r, nil
+	}
+	if in.Script != "" {
+		return store.Route{}, badRouter("a route leads to a script or to a router, not to both")
+	}
+	var err error
+	r.Router, err = a.routerIn(q, in.Pattern, *in.Router)
+	return r, err
 }
 
 // getScriptRoutes lists the routes that lead to an account script.

@@ -3,11 +3,14 @@ package api
 import (
 	"context"
 	"slices"
+	"strings"
 	"testing"
 
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/store"
 	"atoll.dev/atoll/internal/wire"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // putScripts stores account scripts without code.
@@ -100,6 +103,65 @@ func TestRoutes(t *testing.T) {
 			t.Errorf("pattern %q: %v", pattern, err)
 		}
 	}
+}
+
+func TestRouters(t *testing.T) {
+	n := newNode(t)
+	n.putScripts("outbound")
+	n.ok(nil, "POST", "ACCT/workers/dispatch/namespaces", `{"name":"production"}`)
+	var zone wire.Zone
+	n.ok(&zone, "POST", "/zones", `{"name":"saas.test"}`)
+	var table wire.KVNamespace
+	n.ok(&table, "POST", "ACCT/storage/kv/namespaces", `{"title":"customers"}`)
+	routes := "/zones/" + zone.ID + "/workers/routes"
+	body := func(pattern, router string) string {
+		return `{"pattern":"` + pattern + `","router":` + strings.ReplaceAll(router, "TABLE", table.ID) + `}`
+	}
+
+	full := body("*.saas.test/*", `{"kind":"subdomain","namespace":"production","kv_namespace_id":"TABLE","limits":{"cpu_ms":10},
+		"plans":{"pro":{"cpu_ms":50,"subrequests":20}},"outbound":{"service":"outbound","parameters":["customer"]}}`)
+	var r, again, got wire.Route
+	n.ok(&r, "POST", routes, full)
+	n.ok(&again, "POST", routes, full)
+	n.ok(&got, "GET", routes+"/"+r.ID, "")
+	want := &wire.Router{Kind: "subdomain", Namespace: "production", KVNamespaceID: table.ID, Limits: wire.RouterLimits{CPUMs: 10},
+		Plans:    map[string]wire.RouterLimits{"pro": {CPUMs: 50, SubRequests: 20}},
+		Outbound: &wire.RouterOutbound{Service: "outbound", Parameters: []string{"customer"}}}
+	if again.ID != r.ID || r.Script != "" {
+		t.Errorf("%+v, repeated %+v", r, again)
+	}
+	if diff := cmp.Diff(want, got.Router); diff != "" {
+		t.Error(diff)
+	}
+	n.fails(409, 10020, "POST", routes, body("*.saas.test/*", `{"kind":"subdomain","namespace":"production"}`))
+	n.ok(nil, "POST", routes, body("saas.test/*", `{"kind":"path","namespace":"production"}`))
+	var changed wire.Route
+	n.ok(&changed, "PUT", routes+"/"+r.ID, `{"pattern":"*.saas.test/*","script":"outbound"}`)
+	if changed.Router != nil || changed.Script != "outbound" {
+		t.Errorf("changed to %+v", changed)
+	}
+
+	for router, code := range map[string]int{
+		`{"kind":"magic","namespace":"production"}`:                                                                 10022,
+		`{"kind":"kv","namespace":"production"}`:                                                                    10022,
+		`{"kind":"kv","namespace":"production","kv_namespace_id":"0123456789abcdef0123456789abcdef"}`:               10022,
+		`{"kind":"kv","namespace":"production","kv_namespace_id":"../x"}`:                                           10022,
+		`{"kind":"path","namespace":"production","limits":{"cpu_ms":-1}}`:                                           10022,
+		`{"kind":"path","namespace":"production","limits":{"cpu_ms":300001}}`:                                       10022,
+		`{"kind":"path","namespace":"production","plans":{"a":{"cpu_ms":1}}}`:                                       10022,
+		`{"kind":"path","namespace":"production","kv_namespace_id":"TABLE","plans":{"":{"cpu_ms":1}}}`:              10022,
+		`{"kind":"path","namespace":"production","kv_namespace_id":"TABLE","plans":{"a":{"subrequests":10000001}}}`: 10022,
+		`{"kind":"path","namespace":"production","outbound":{"service":"nope"}}`:                                    10022,
+		`{"kind":"path","namespace":"production","outbound":{"service":"outbound","parameters":[""]}}`:              10022,
+		`{"kind":"path","namespace":"production","plan":{"a":{"cpu_ms":1}}}`:                                        10026,
+		`{"kind":"path","namespace":"production","limits":{"cpuMs":1}}`:                                             10026,
+		`{"kind":"subdomain","namespace":"production","limits":"none"}`:                                             10026,
+	} {
+		n.fails(400, code, "POST", routes, body("*.x.saas.test/*", router))
+	}
+	n.fails(400, 10022, "POST", routes, body("x.saas.test/*", `{"kind":"subdomain","namespace":"production"}`))
+	n.fails(404, 100119, "POST", routes, body("*.x.saas.test/*", `{"kind":"subdomain","namespace":"nope"}`))
+	n.fails(400, 10022, "POST", routes, `{"pattern":"x.saas.test/*","script":"outbound","router":{"kind":"path","namespace":"production"}}`)
 }
 
 func TestScriptRoutes(t *testing.T) {

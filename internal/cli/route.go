@@ -15,7 +15,8 @@ import (
 // routes is what the route commands share.
 type routes struct {
 	*remote
-	zone string
+	zone   string
+	router routerFlags
 }
 
 func routeCmd(r *remote) *cobra.Command {
@@ -28,13 +29,7 @@ func routeCmd(r *remote) *cobra.Command {
 	}
 	cmd.PersistentFlags().StringVar(&s.zone, "zone", "", "`NAME` of the zone (default: the one that the pattern lies in, or the only one)")
 	cmd.AddCommand(
-		&cobra.Command{
-			Use: "add PATTERN [SCRIPT]", Short: "Send the requests of a pattern to a script", Args: cobra.RangeArgs(1, 2),
-			Long: "Makes a route, or changes the one that has this pattern. Without SCRIPT the pattern opts out: its requests reach no\n" +
-				"Worker, even where a wider pattern matches.",
-			Example: "  atoll route add '*.atoll.localhost/*' dispatcher\n  atoll route add 'status.atoll.localhost/*'",
-			RunE:    r.run(s.add),
-		},
+		s.addCmd(),
 		&cobra.Command{
 			Use: "list", Short: "List the routes", Args: cobra.NoArgs,
 			RunE: r.run(s.list),
@@ -47,10 +42,43 @@ func routeCmd(r *remote) *cobra.Command {
 	return cmd
 }
 
+func (s *routes) addCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "add PATTERN [SCRIPT]", Short: "Send the requests of a pattern to a script or a router", Args: cobra.RangeArgs(1, 2),
+		Long: "Makes a route, or changes the one that has this pattern. Without SCRIPT the pattern opts out: its requests reach no\n" +
+			"Worker, even where a wider pattern matches.\n\n" +
+			"With --router the requests are dispatched to the scripts of a namespace without a dispatch Worker: by the first label\n" +
+			"of the host, by the first segment of the path, or by a KV record under the host's name. docs/router.md tells more.",
+		Example: "  atoll route add '*.atoll.localhost/*' dispatcher\n  atoll route add 'status.atoll.localhost/*'\n" +
+			"  atoll route add '*.atoll.localhost/*' --router subdomain --namespace production --cpu-ms 50\n" +
+			"  atoll route add '*/*' --router kv --namespace production --kv hostnames --plan free=10,5 --plan pro=50,50",
+		RunE: s.run(s.add),
+	}
+	f := cmd.Flags()
+	f.StringVar(&s.router.kind, "router", "", "`KIND` of built-in router: subdomain, path or kv")
+	f.StringVar(&s.router.namespace, "namespace", "", "dispatch `NAMESPACE` that the router dispatches to")
+	f.StringVar(&s.router.kv, "kv", "", "KV `NAMESPACE` of the router's records, by title or id")
+	f.Int64Var(&s.router.limits.CPUMs, "cpu-ms", 0, "CPU time of a dispatch in `MS`, where no record sets another")
+	f.Int64Var(&s.router.limits.SubRequests, "subrequests", 0, "subrequests of a dispatch: `N`, likewise")
+	f.StringArrayVar(&s.router.plans, "plan", nil, "`NAME=MS,N`: CPU time and subrequests of a plan that records name; repeat it for several")
+	f.StringVar(&s.router.outbound, "outbound", "", "`SCRIPT` of the account that the subrequests of the dispatched go to")
+	f.StringSliceVar(&s.router.parameters, "outbound-parameter", nil, "`NAME` of a parameter that records set for it")
+	return cmd
+}
+
 func (s *routes) add(ctx context.Context, c *client.Client, args []string) error {
 	route := wire.Route{Pattern: args[0]}
 	to := "no Worker"
-	if len(args) == 2 {
+	router, err := s.router.read(ctx, c)
+	if err != nil {
+		return err
+	}
+	switch {
+	case router != nil && len(args) == 2:
+		return errors.New("a route leads to a script or to a router, not to both")
+	case router != nil:
+		route.Router, to = router, "the Workers of "+router.Namespace+" by "+router.Kind
+	case len(args) == 2:
 		name, err := atoll.ParseScriptName(args[1])
 		if err != nil {
 			return err
@@ -103,7 +131,10 @@ func (s *routes) list(ctx context.Context, c *client.Client, _ []string) error {
 	t := table{head: []string{"PATTERN", "SCRIPT", "ZONE", "ID"}}
 	for _, route := range all {
 		script := route.Script
-		if script == "" {
+		switch {
+		case route.Router != nil:
+			script = "(" + route.Router.Namespace + " by " + route.Router.Kind + ")"
+		case script == "":
 			script = "(none)"
 		}
 		t.add(route.Pattern, script, route.Zone, route.ID)

@@ -25,6 +25,7 @@ import (
 	"atoll.dev/atoll/internal/hop"
 	"atoll.dev/atoll/internal/invocation"
 	"atoll.dev/atoll/internal/route"
+	"atoll.dev/atoll/internal/router"
 )
 
 // Options bound what a client may send and get. Zero values mean the defaults, which are Cloudflare's:
@@ -36,6 +37,8 @@ type Options struct {
 	MaxResponse int64         // bytes of the response body; no bound
 	Stall       time.Duration // how long a client may stay silent while its head or body is awaited or it reads nothing; 60 s
 	Static      Static        // answers from scripts' assets; nil: the Caller does
+
+	Records router.Records // of the routes with a built-in router; nil: no router has any
 }
 
 // Caller carries a request to a script.
@@ -95,44 +98,52 @@ func (e *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ray := invocation.NewRay()
 	h := w.Header()
 	h["Cf-Ray"], h["Server"] = []string{ray}, []string{"atoll"}
-	script, problem := e.resolve(r)
+	to, problem := e.resolve(r)
 	if problem != nil {
 		e.fail(w, r, ray, problem)
 		return
 	}
-	if err := e.serve(w, r, ray, script); err != nil {
-		e.fail(w, r, ray, e.problem(r, script, err))
+	if err := e.serve(w, r, ray, to); err != nil {
+		e.fail(w, r, ray, e.problem(r, to.Script, err))
 	}
 }
 
-// resolve finds the script for a request, or why there is none.
-func (e *Edge) resolve(r *http.Request) (atoll.ScriptRef, *problem) {
+// resolve finds the script for a request, and with what limits it is to be called, or why there is none.
+func (e *Edge) resolve(r *http.Request) (to router.Target, _ *problem) {
 	if r.Method == http.MethodConnect {
-		return atoll.ScriptRef{}, badRequest
+		return to, badRequest
 	}
 	if len(r.RequestURI) > e.opts.MaxURL {
-		return atoll.ScriptRef{}, uriTooLong
+		return to, uriTooLong
 	}
 	if r.ContentLength > e.opts.MaxBody {
-		return atoll.ScriptRef{}, bodyTooLarge
+		return to, bodyTooLarge
 	}
 	host := r.Host
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 	}
 	path, _, _ := strings.Cut(hop.Target(r), "?")
-	script, ok := e.table.Load().Lookup("http", strings.TrimSuffix(host, "."), path)
+	host = strings.TrimSuffix(host, ".")
+	found, ok := e.table.Load().Lookup("http", host, path)
 	if !ok {
-		return atoll.ScriptRef{}, noRoute
+		return to, noRoute
 	}
-	return script, nil
+	if found.Router == nil {
+		return router.Target{Script: found.Script}, nil
+	}
+	to, err := router.Find(r.Context(), found.Script.Account, found.Router, host, path, e.opts.Records)
+	if err != nil {
+		return to, e.problem(r, to.Script, err)
+	}
+	return to, nil
 }
 
 // serve carries the request to the script and relays the answer. It returns an error only while nothing has been
 // answered yet.
-func (e *Edge) serve(w http.ResponseWriter, r *http.Request, ray string, script atoll.ScriptRef) error {
+func (e *Edge) serve(w http.ResponseWriter, r *http.Request, ray string, to router.Target) error {
 	guarded := newGuard(w, r, e.opts)
-	asked, done, err := e.static(guarded, r, script)
+	asked, done, err := e.static(guarded, r, to.Script)
 	if done || err != nil {
 		return err
 	}
@@ -140,7 +151,7 @@ func (e *Edge) serve(w http.ResponseWriter, r *http.Request, ray string, script 
 	req.Target = escapeTarget(req.Target)
 	e.identify(req.Header, r, ray)
 	reply, err := e.call(r.Context(), dispatch.Call{
-		Script: script, Request: req, Proto: "http", Cf: e.cf[r.Proto], Hops: egress.Loops(r.Header), Asked: asked,
+		Script: to.Script, Limits: to.Limits, Outbound: to.Outbound, Request: req, Proto: "http", Cf: e.cf[r.Proto], Hops: egress.Loops(r.Header), Asked: asked,
 	})
 	if err != nil {
 		return err

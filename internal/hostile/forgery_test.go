@@ -24,6 +24,7 @@ func forgeryAttacks() []attack {
 		{name: "response-exception", want: `^500 mine$`, code: packed + handler(`return new Response("mine", { status: 500, headers: { "atoll-exception": packed } });`)},
 		{name: "response-error", want: `^500 mine$`, code: packed + handler(`return new Response("mine", { status: 500, headers: { "atoll-error": packed } });`)},
 		{name: "client-headers", run: clientForges, code: handler(`return Response.json([...request.headers]);`)},
+		{name: "client-router", run: clientMisleadsRouter, code: handler(`return new Response(new URL(request.url).host);`)},
 		{name: "client-subprotocol", run: clientForgesProtocol, code: handler(`const { 0: client, 1: server } = new WebSocketPair(); server.accept();
 			server.send("protocols: " + request.headers.get("sec-websocket-protocol")); return new Response(null, { status: 101, webSocket: client });`)},
 		{name: "socket-headers", run: socketForges, code: packed + handler(`const { 0: client, 1: server } = new WebSocketPair(); server.accept();
@@ -139,6 +140,43 @@ func clientForges(t *testing.T, s *site, host string) {
 		req.Header.Set("Atoll-Event", word)
 		if got := s.do(req); !strings.HasPrefix(got, `200 [[`) {
 			t.Errorf("%s: got %s", word, got)
+		}
+	}
+}
+
+// clientMisleadsRouter asks a built-in router for one tenant and hints at others, and at what is no tenant of it.
+func clientMisleadsRouter(t *testing.T, s *site, host string) {
+	ask := func(host, path string) *http.Request {
+		req := s.request(t, "GET", "", path, "", nil)
+		req.Host = host
+		return req
+	}
+	var zone struct{ ID string }
+	s.call(t, "POST", s.api+"/client/v4/zones", map[string]string{"name": "routed.test"}, &zone)
+	for pattern, kind := range map[string]string{"*.routed.test/*": "subdomain", "routed.test/*": "path"} {
+		s.call(t, "POST", s.api+"/client/v4/zones/"+zone.ID+"/workers/routes", map[string]any{"pattern": pattern,
+			"router": map[string]string{"kind": kind, "namespace": "production"}}, nil)
+	}
+	own := host + ".routed.test"
+	for _, name := range []string{"X-Forwarded-Host", "Forwarded", "X-Host", "X-Original-Host", "X-Original-Url", "X-Rewrite-Url", "Cf-Worker", "Atoll-Dispatch",
+		"Atoll-Service", "Atoll-Control", "Atoll-Invocation"} {
+		for _, value := range []string{"alice.routed.test", "/alice", "=alice", "host=alice.routed.test"} {
+			req := ask(own, "/")
+			req.Header.Set(name, value)
+			if got := s.do(req); got != "200 "+own {
+				t.Errorf("%s %s: got %s", name, value, got)
+			}
+		}
+	}
+	// Neither the account's scripts, nor names that are none, nor a host that holds a path.
+	for _, host := range []string{"dispatcher.routed.test", "..routed.test", "alice%2e.routed.test", "%61lice.routed.test", "production.routed.test", "-.routed.test"} {
+		if got := s.do(ask(host, "/")); !strings.HasPrefix(got, "404 ") && !strings.HasPrefix(got, "400 ") {
+			t.Errorf("%s: got %s", host, got)
+		}
+	}
+	for _, path := range []string{"/", "/dispatcher", "/..%2f..%2fdispatcher", "/%2e%2e/dispatcher", "/?alice", "/;alice", "/production/alice"} {
+		if got := s.do(ask("routed.test", path)); !strings.HasPrefix(got, "404 ") {
+			t.Errorf("%s: got %s", path, got)
 		}
 	}
 }

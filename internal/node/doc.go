@@ -12,7 +12,8 @@
 // [atoll.dev/atoll/internal/workerd] writes the engine's configuration, [atoll.dev/atoll/internal/sandbox] starts a
 // program that reaches nothing, [atoll.dev/atoll/internal/hop] carries HTTP over Unix sockets,
 // [atoll.dev/atoll/internal/route] matches URLs, [atoll.dev/atoll/internal/egress] lets subrequests out,
-// [atoll.dev/atoll/internal/assets] takes and serves static files.
+// [atoll.dev/atoll/internal/assets] takes and serves static files, [atoll.dev/atoll/internal/router] dispatches in a
+// dispatch Worker's place.
 //
 // The runtime: [atoll.dev/atoll/internal/isolate] is one version of one script in one sandboxed process,
 // [atoll.dev/atoll/internal/dispatch] decides which process serves a request, and

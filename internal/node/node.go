@@ -248,7 +248,7 @@ func (n *node) openRuntime() error {
 	}
 	n.clock = cron.New(n.lg, n.fire)
 	edgeOptions := edgeLimits(n.cfg.Limits)
-	edgeOptions.Static = n.calls.Static
+	edgeOptions.Static, edgeOptions.Records = n.calls.Static, n.record
 	n.edge = edge.New(n.lg, n.calls.Do, edgeOptions)
 	n.engine = bin.Version
 	n.lg.Info("engine", "workerd", bin.Path, "version", bin.Version)
@@ -308,13 +308,15 @@ func (n *node) openAPI(ctx context.Context) error {
 			}
 		}
 	}
+	routesChanged := changed("routes", n.publishRoutes)
 	n.api = api.New(n.lg, api.Deps{
 		Store: n.store, Blobs: n.blobs, Deploy: n.deploys, KV: n.kv, Auth: operators, Assets: n.uploads,
 		Account: n.account, Zone: n.cfg.Zone, MaxBody: apiBody(n.cfg.Limits),
-		RoutesChanged:    changed("routes", n.publishRoutes),
+		RoutesChanged:    routesChanged,
 		SchedulesChanged: changed("cron triggers", n.publishSchedules),
 		NamespaceChanged: func(account atoll.AccountID, ns atoll.NamespaceName) {
 			n.calls.PublishNamespace(account, ns)
+			routesChanged()                      // built-in routers lead to it
 			n.gate.RulesChanged(account, ns, "") // they may be another namespace's now
 		},
 		EgressChanged: n.gate.RulesChanged,

@@ -13,6 +13,7 @@ import (
 	"atoll.dev/atoll/internal/cron"
 	"atoll.dev/atoll/internal/deploy"
 	"atoll.dev/atoll/internal/dispatch"
+	"atoll.dev/atoll/internal/kv"
 	"atoll.dev/atoll/internal/route"
 )
 
@@ -29,10 +30,24 @@ func (n *node) publishRoutes(ctx context.Context) error {
 			n.lg.Error("route left out", "pattern", r.Pattern, "err", err)
 			continue
 		}
-		routes = append(routes, route.Route{Pattern: p, Script: atoll.ScriptRef{Account: n.account, Name: r.Script}})
+		routes = append(routes, route.Route{Pattern: p, Script: atoll.ScriptRef{Account: r.Account, Name: r.Script}, Router: r.Router})
 	}
 	n.edge.Publish(route.Compile(routes))
 	return nil
+}
+
+// record reads a built-in router's record.
+func (n *node) record(ctx context.Context, namespace, key string, most int64) ([]byte, bool, error) {
+	v, ok, err := n.kv.Get(ctx, kv.NamespaceID(namespace), kv.Key(key))
+	if err != nil || !ok {
+		return nil, false, err
+	}
+	defer v.Close()
+	if v.Size > most {
+		return nil, false, fmt.Errorf("it has %d bytes, more than %d", v.Size, most)
+	}
+	b, err := v.Bytes()
+	return b, err == nil, err
 }
 
 // publishSchedules gives the clock the cron triggers as they are in the store.

@@ -16,10 +16,12 @@ import (
 	"atoll.dev/atoll/internal/fault"
 )
 
-// Route sends the URLs of a pattern to an account script.
+// Route sends the URLs of a pattern to an account script, or to a built-in router. One without either opts the pattern's
+// URLs out of less specific routes.
 type Route struct {
 	Pattern Pattern
-	Script  atoll.ScriptRef // an empty Name opts the pattern's URLs out of less specific routes
+	Script  atoll.ScriptRef // an empty Name: none
+	Router  *atoll.Router   // nil: none
 }
 
 // Pattern is a parsed route pattern.
@@ -146,16 +148,16 @@ func Compile(routes []Route) *Table {
 	return t
 }
 
-// Lookup returns the script for a URL: its scheme, its host without a port, its path. ok is false where no route matches
-// or the most specific one has no script.
-func (t *Table) Lookup(scheme, host, path string) (script atoll.ScriptRef, ok bool) {
+// Lookup returns the route of a URL: its scheme, its host without a port, its path. ok is false where none matches or the
+// most specific one opts out.
+func (t *Table) Lookup(scheme, host, path string) (_ Route, ok bool) {
 	host = strings.ToLower(host)
 	for _, list := range [][]Route{t.hosts[host], t.wild} {
 		for _, r := range list {
 			if r.Pattern.match(scheme, host, path) {
-				return r.Script, r.Script.Name != ""
+				return r, r.Script.Name != "" || r.Router != nil
 			}
 		}
 	}
-	return atoll.ScriptRef{}, false
+	return Route{}, false
 }

@@ -16,7 +16,7 @@ func table(t *testing.T, routes ...string) *Table {
 		if err != nil {
 			t.Fatal(err)
 		}
-		list = append(list, Route{p, atoll.ScriptRef{Name: atoll.ScriptName(script)}})
+		list = append(list, Route{Pattern: p, Script: atoll.ScriptRef{Name: atoll.ScriptName(script)}})
 	}
 	return Compile(list)
 }
@@ -41,10 +41,18 @@ func TestLookup(t *testing.T) {
 		{"http example.com /Images/dog", "apex"},
 	} {
 		f := strings.Fields(c.url)
-		script, ok := tab.Lookup(f[0], f[1], f[2])
-		if string(script.Name) != c.want || ok != (c.want != "") {
-			t.Errorf("%s: %q, %v; want %q", c.url, script.Name, ok, c.want)
+		r, ok := tab.Lookup(f[0], f[1], f[2])
+		if string(r.Script.Name) != c.want || ok != (c.want != "") {
+			t.Errorf("%s: %q, %v; want %q", c.url, r.Script.Name, ok, c.want)
 		}
+	}
+	p, err := ParsePattern("*.routed.test/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	routed := Compile([]Route{{Pattern: p, Router: &atoll.Router{Kind: atoll.BySubdomain}}})
+	if r, ok := routed.Lookup("http", "a.routed.test", "/"); !ok || r.Router == nil {
+		t.Errorf("a route with a router: %+v, %v", r, ok)
 	}
 	if _, ok := table(t).Lookup("http", "a", "/"); ok {
 		t.Error("an empty table matched")
@@ -66,6 +74,6 @@ func FuzzParsePattern(f *testing.F) {
 		if err != nil {
 			return
 		}
-		Compile([]Route{{p, atoll.ScriptRef{Name: "a"}}}).Lookup("http", host, path)
+		Compile([]Route{{Pattern: p, Script: atoll.ScriptRef{Name: "a"}}}).Lookup("http", host, path)
 	})
 }

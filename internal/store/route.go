@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -11,13 +12,14 @@ import (
 	"atoll.dev/atoll/internal/sqlite"
 )
 
-// Route sends the requests of a zone that match a pattern to a script of the zone's account.
+// Route sends the requests of a zone that match a pattern to a script of the zone's account, or to a router.
 type Route struct {
 	ID      string          // 32 hex digits; PutRoute makes it where it is empty
 	Zone    string          // the zone's ID
 	Account atoll.AccountID // the zone's; PutRoute ignores it
 	Pattern string
-	Script  atoll.ScriptName // empty: the pattern opts out
+	Script  atoll.ScriptName // empty where there is a router; without one, too, the pattern opts out
+	Router  *atoll.Router    // nil: none
 }
 
 // RouteSpec is a route of ReplaceScriptRoutes.
@@ -26,11 +28,19 @@ type RouteSpec struct {
 	Pattern string
 }
 
-const routeColumns = `SELECT r.id, r.zone, z.account, r.pattern, coalesce(s.name, '')
-	FROM routes r CROSS JOIN zones z ON z.id = r.zone LEFT JOIN scripts s ON s.key = r.script `
+const routeColumns = `SELECT r.id, r.zone, z.account, r.pattern, coalesce(s.name, ''), coalesce(n.name, ''), r.router
+	FROM routes r CROSS JOIN zones z ON z.id = r.zone LEFT JOIN scripts s ON s.key = r.script
+	LEFT JOIN namespaces n ON n.key = r.namespace `
 
 func scanRoute(row sqlite.Row) (r Route, err error) {
-	err = row.Scan(&r.ID, &r.Zone, &r.Account, &r.Pattern, &r.Script)
+	var namespace atoll.NamespaceName
+	var router []byte
+	if err := row.Scan(&r.ID, &r.Zone, &r.Account, &r.Pattern, &r.Script, &namespace, &router); err != nil || router == nil {
+		return r, err
+	}
+	r.Router = &atoll.Router{}
+	err = json.Unmarshal(router, r.Router)
+	r.Router.Namespace = namespace // under the name that it has now
 	return r, err
 }
 
@@ -76,7 +86,7 @@ func getRoute(ctx context.Context, s sqlite.Session, zone, id string) (Route, er
 }
 
 // PutRoute makes a route, or changes the one with r.ID. A pattern the zone has already is Conflict, 10020; a script that
-// does not exist is NotFound, 10007.
+// does not exist is NotFound, 10007; a router's dispatch namespace that does not is NotFound, 100119.
 func (db *DB) PutRoute(ctx context.Context, r Route) (Route, error) {
 	err := db.write(ctx, func(ctx context.Context, tx sqlite.Session) error {
 		z, err := getZone(ctx, tx, r.Zone)
@@ -91,15 +101,11 @@ func (db *DB) PutRoute(ctx context.Context, r Route) (Route, error) {
 		} else {
 			r.ID = atoll.NewID()
 		}
-		var script sql.NullInt64
-		if r.Script != "" {
-			row, err := findScript(ctx, tx, atoll.ScriptRef{Account: z.Account, Name: r.Script})
-			if err != nil {
-				return err
-			}
-			script = sql.NullInt64{Int64: row.key, Valid: true}
+		to, err := routeTarget(ctx, tx, r)
+		if err != nil {
+			return err
 		}
-		return putRoute(ctx, tx, r, script)
+		return putRoute(ctx, tx, r, to)
 	})
 	if err != nil {
 		return Route{}, fmt.Errorf("put route %s: %w", r.Pattern, err)
@@ -107,7 +113,36 @@ func (db *DB) PutRoute(ctx context.Context, r Route) (Route, error) {
 	return r, nil
 }
 
-func putRoute(ctx context.Context, tx sqlite.Session, r Route, script sql.NullInt64) error {
+// target is where a route leads, as its columns have it.
+type target struct {
+	script, namespace sql.NullInt64
+	router            any // the JSON of an atoll.Router
+}
+
+func routeTarget(ctx context.Context, tx sqlite.Session, r Route) (to target, err error) {
+	switch {
+	case r.Router != nil:
+		key, err := namespaceKey(ctx, tx, r.Account, r.Router.Namespace)
+		if err == nil && r.Router.Namespace == "" {
+			err = noNamespace()
+		}
+		if err != nil {
+			return to, err
+		}
+		text, err := json.Marshal(r.Router)
+		to.namespace, to.router = sql.NullInt64{Int64: key, Valid: true}, string(text)
+		return to, err
+	case r.Script != "":
+		row, err := findScript(ctx, tx, atoll.ScriptRef{Account: r.Account, Name: r.Script})
+		if err == nil {
+			to.script = sql.NullInt64{Int64: row.key, Valid: true}
+		}
+		return to, err
+	}
+	return to, nil
+}
+
+func putRoute(ctx context.Context, tx sqlite.Session, r Route, to target) error {
 	other, err := sqlite.One(ctx, tx, sqlite.Value[string], "SELECT id FROM routes WHERE zone = ? AND pattern = ?", r.Zone, r.Pattern)
 	if err == nil && other != r.ID {
 		return fault.New(fault.Conflict, 10020, "A route with the same pattern already exists.")
@@ -115,8 +150,9 @@ func putRoute(ctx context.Context, tx sqlite.Session, r Route, script sql.NullIn
 	if err != nil && !sqlite.Missing(err) {
 		return err
 	}
-	_, err = sqlite.Run(ctx, tx, `INSERT INTO routes (id, zone, pattern, script) VALUES (?1, ?2, ?3, ?4)
-		ON CONFLICT (id) DO UPDATE SET pattern = ?3, script = ?4`, r.ID, r.Zone, r.Pattern, script)
+	_, err = sqlite.Run(ctx, tx, `INSERT INTO routes (id, zone, pattern, script, namespace, router) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+		ON CONFLICT (id) DO UPDATE SET pattern = ?3, script = ?4, namespace = ?5, router = ?6`,
+		r.ID, r.Zone, r.Pattern, to.script, to.namespace, to.router)
 	return err
 }
 
@@ -198,5 +234,5 @@ func addRoute(ctx context.Context, tx sqlite.Session, acct atoll.AccountID, spec
 		return noZone(spec.Zone)
 	}
 	r := Route{ID: atoll.NewID(), Zone: z.ID, Pattern: spec.Pattern}
-	return putRoute(ctx, tx, r, sql.NullInt64{Int64: script, Valid: true})
+	return putRoute(ctx, tx, r, target{script: sql.NullInt64{Int64: script, Valid: true}})
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"testing"
 
+	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/fault"
 )
 
@@ -102,6 +103,50 @@ func TestRoutes(t *testing.T) {
 	refused(t, db.DeleteRoute(ctx, z2.ID, r2.ID), fault.NotFound, 10009)
 	_, err = db.Route(ctx, z2.ID, r2.ID)
 	refused(t, err, fault.NotFound, 10009)
+}
+
+func TestRouters(t *testing.T) {
+	db := filled(t)
+	ctx := t.Context()
+	z, err := db.EnsureZone(ctx, acct, "example.com")
+	ok(t, err)
+	put(t, db, user("customer"))
+	put(t, db, platform("dispatcher"))
+	ns := user("customer").Namespace
+	router := &atoll.Router{Kind: atoll.BySubdomain, Namespace: ns, KV: "k", Limits: atoll.Limits{CPUMs: 10},
+		Plans: map[string]atoll.Limits{"pro": {SubRequests: 5}}, Outbound: &atoll.RouterOutbound{Service: "dispatcher", Parameters: []string{"p"}}}
+	r, err := db.PutRoute(ctx, Route{Zone: z.ID, Pattern: "*/*", Router: router})
+	ok(t, err)
+	got, err := db.Route(ctx, z.ID, r.ID)
+	ok(t, err)
+	equal(t, got, r)
+	for _, missing := range []atoll.NamespaceName{"nowhere", ""} {
+		_, err = db.PutRoute(ctx, Route{Zone: z.ID, Pattern: "x/*", Router: &atoll.Router{Kind: atoll.ByPath, Namespace: missing}})
+		refused(t, err, fault.NotFound, 100119)
+	}
+
+	name := atoll.NamespaceName("renamed")
+	_, err = db.UpdateNamespace(ctx, acct, ns, NamespaceChange{Name: &name})
+	ok(t, err)
+	list, err := db.AllRoutes(ctx)
+	ok(t, err)
+	if len(list) != 1 || list[0].Router.Namespace != "renamed" {
+		t.Errorf("after the namespace was renamed: %+v", list)
+	}
+	toScript := list[0]
+	toScript.Router, toScript.Script = nil, "dispatcher"
+	got, err = db.PutRoute(ctx, toScript)
+	ok(t, err)
+	equal(t, got, toScript)
+	toRouter := list[0]
+	_, err = db.PutRoute(ctx, toRouter)
+	ok(t, err)
+	ok(t, db.DeleteNamespace(ctx, acct, "renamed"))
+	list, err = db.AllRoutes(ctx)
+	ok(t, err)
+	if len(list) != 0 {
+		t.Errorf("after the namespace was deleted: %+v", list)
+	}
 }
 
 func TestReplaceScriptRoutes(t *testing.T) {

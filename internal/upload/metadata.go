@@ -163,11 +163,11 @@ func (d *document) date(name string) string {
 	return s
 }
 
-// maxCPUMs and maxSubRequests are the most a script may ask for
+// MaxCPUMs and MaxSubRequests are the most a script may ask for
 // (https://developers.cloudflare.com/workers/platform/limits/).
 const (
-	maxCPUMs       = 300_000
-	maxSubRequests = 10_000_000
+	MaxCPUMs       = 300_000
+	MaxSubRequests = 10_000_000
 )
 
 func (d *document) limits() *atoll.Limits {
@@ -175,7 +175,7 @@ func (d *document) limits() *atoll.Limits {
 	if raw == nil {
 		return nil
 	}
-	l := &atoll.Limits{CPUMs: in.count("cpu_ms", maxCPUMs), SubRequests: in.count("subrequests", maxSubRequests)}
+	l := &atoll.Limits{CPUMs: in.count("cpu_ms", MaxCPUMs), SubRequests: in.count("subrequests", MaxSubRequests)}
 	d.adopt(in)
 	return l
 }
