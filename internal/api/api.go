@@ -22,6 +22,7 @@ import (
 	"atoll.dev/atoll/internal/deploy"
 	"atoll.dev/atoll/internal/durable"
 	"atoll.dev/atoll/internal/kv"
+	"atoll.dev/atoll/internal/queue"
 	"atoll.dev/atoll/internal/store"
 )
 
@@ -31,6 +32,7 @@ type Deps struct {
 	Blobs  *durable.Blobs
 	Deploy *deploy.Service
 	KV     *kv.Store
+	Queues *queue.Store
 	Auth   *auth.Auth
 	Assets *assets.Uploads
 

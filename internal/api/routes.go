@@ -16,11 +16,14 @@ const (
 	zone           = "/zones/{zone}"
 	kvAll          = acct + "/storage/kv/namespaces"
 	kvOne          = kvAll + "/{kv}"
+	queuesAll      = acct + "/queues"
+	queueOne       = queuesAll + "/{queue}"
+	subscriptions  = acct + "/event_subscriptions/subscriptions"
 )
 
 // routes is every endpoint of the API: method, path under /client/v4, what the caller needs, handler.
 func routes() []endpoint {
-	return slices.Concat(identityRoutes(), zoneRoutes(), namespaceRoutes(), egressRoutes(), accountRoutes(), kvRoutes(), unservedRoutes(),
+	return slices.Concat(identityRoutes(), zoneRoutes(), namespaceRoutes(), egressRoutes(), accountRoutes(), kvRoutes(), queueRoutes(), unservedRoutes(),
 		scriptRoutes(userWorkers, auth.NamespaceRead, auth.NamespaceWrite),
 		scriptRoutes(accountScripts, auth.AccountRead, auth.AccountWrite))
 }
@@ -114,14 +117,39 @@ func kvRoutes() []endpoint {
 	}
 }
 
+// queueRoutes are those of queues, their consumers and their messages. Whoever may write in the account may send and pull.
+func queueRoutes() []endpoint {
+	const consumers, messages = queueOne + "/consumers", queueOne + "/messages"
+	return []endpoint{
+		{"GET", queuesAll, auth.AccountRead, (*API).listQueues},
+		{"POST", queuesAll, auth.AccountWrite, (*API).postQueue},
+		{"GET", queueOne, auth.AccountRead, (*API).getQueue},
+		{"PUT", queueOne, auth.AccountWrite, (*API).putQueue},
+		{"PATCH", queueOne, auth.AccountWrite, (*API).patchQueue},
+		{"DELETE", queueOne, auth.AccountWrite, (*API).deleteQueue},
+		{"GET", queueOne + "/metrics", auth.AccountRead, (*API).getQueueMetrics},
+		{"GET", queueOne + "/purge", auth.AccountRead, (*API).getPurge},
+		{"POST", queueOne + "/purge", auth.AccountWrite, (*API).postPurge},
+		{"GET", consumers, auth.AccountRead, (*API).listConsumers},
+		{"POST", consumers, auth.AccountWrite, (*API).postConsumer},
+		{"GET", consumers + "/{consumer}", auth.AccountRead, (*API).getConsumer},
+		{"PUT", consumers + "/{consumer}", auth.AccountWrite, (*API).putConsumer},
+		{"DELETE", consumers + "/{consumer}", auth.AccountWrite, (*API).deleteConsumer},
+		{"POST", messages, auth.AccountWrite, (*API).postMessage},
+		{"POST", messages + "/batch", auth.AccountWrite, (*API).postMessages},
+		{"POST", messages + "/pull", auth.AccountWrite, (*API).pullMessages},
+		{"POST", messages + "/ack", auth.AccountWrite, (*API).ackMessages},
+		{"GET", subscriptions, auth.AccountRead, (*API).listSubscriptions},
+		{"POST", subscriptions, auth.Member, notServed("event subscriptions")},
+	}
+}
+
 // unservedRoutes are what Cloudflare has and a node has not yet: a clear refusal reads better than a missing route.
 func unservedRoutes() []endpoint {
 	var all []endpoint
 	for _, u := range []struct{ pattern, what string }{
 		{acct + "/d1/*", "D1 databases"},
 		{acct + "/r2/*", "R2 buckets"},
-		{acct + "/queues", "queues"},
-		{acct + "/queues/*", "queues"},
 		{acct + "/workers/domains", "custom domains"},
 		{acct + "/workers/domains/*", "custom domains"},
 		{acct + "/workers/observability/*", "stored logs"},

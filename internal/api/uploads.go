@@ -79,10 +79,17 @@ func (a *API) patchScriptSettings(q *request) (any, error) {
 	return showScriptSettings(s), nil
 }
 
-// deleteScript deletes a script, with its routes and cron triggers. ?force= changes nothing: what refers to the script does
-// not hold it back, it fails when it is next used.
+// deleteScript deletes a script, with its routes and cron triggers. What else refers to the script does not hold it back,
+// it fails when it is next used; but a queue's messages would wait for it in vain, so the consumer of one is deleted by
+// ?force=true alone, as at Cloudflare.
 func (a *API) deleteScript(q *request) (any, error) {
+	if list := a.Queues.Consumed(q.ref); len(list) > 0 && q.URL.Query().Get("force") != "true" {
+		return nil, fault.Newf(fault.Invalid, 10064, "script still in use as a consumer for a queue: '%s'", list[0].Name)
+	}
 	if err := a.Deploy.Delete(q.Context(), q.ref); err != nil {
+		return nil, err
+	}
+	if err := a.Queues.ScriptGone(q.Context(), q.ref); err != nil {
 		return nil, err
 	}
 	if q.ref.Namespace == "" { // user Workers have neither
@@ -105,6 +112,11 @@ func (a *API) deleteScripts(q *request) (any, error) {
 	names, more, err := a.Deploy.DeleteTagged(q.Context(), q.account, q.namespace.Name, filter, limit)
 	if err != nil {
 		return nil, err
+	}
+	for _, name := range names {
+		if err := a.Queues.ScriptGone(q.Context(), atoll.ScriptRef{Account: q.account, Namespace: q.namespace.Name, Name: name}); err != nil {
+			return nil, err
+		}
 	}
 	out := wire.DeletedScripts{Deleted: make([]wire.ScriptID, 0, len(names)), DeletedCount: len(names), HasMore: more}
 	for _, name := range names {

@@ -43,6 +43,8 @@ type NodeLimits struct {
 	CacheDisk   int64 // cache-disk: bytes of its large ones
 	CacheScript int64 // cache-script: bytes that one script has in its caches, or one trusted namespace
 
+	QueueBacklog int64 // queue-backlog: bytes of the messages in one queue
+
 	UploadBytes     int64 // upload-bytes: of the request that uploads a script
 	ScriptSize      int64 // script-size: bytes of a script, compressed, source maps aside
 	ScriptPlainSize int64 // script-plain-size: likewise, not compressed
@@ -60,7 +62,7 @@ func DefaultLimits() NodeLimits {
 		RequestBody: 100 * mega, HeaderBytes: 128 * kilo, URLBytes: 16 * kilo,
 		OpenSubRequests: 512, OpenSockets: 64, SubRequestAnswer: 10 * giga,
 		LogBytes:    256 * kilo,
-		CacheMemory: 64 * mega, CacheDisk: 4 * giga, CacheScript: giga,
+		CacheMemory: 64 * mega, CacheDisk: 4 * giga, CacheScript: giga, QueueBacklog: 25 * giga,
 		UploadBytes: 100 * mega, ScriptSize: 10 * mega, ScriptPlainSize: 64 * mega, Modules: 1000,
 		Variables: 128, VariableBytes: 5 * kilo,
 	}
@@ -115,12 +117,13 @@ func AllNodeLimits() []NodeLimit {
 		storage("kv", func(l *NodeLimits) *int64 { return &l.KVStorage }),
 		soon(storage("d1", func(l *NodeLimits) *int64 { return &l.D1Storage })),
 		soon(storage("r2", func(l *NodeLimits) *int64 { return &l.R2Storage })),
-		soon(storage("queue", func(l *NodeLimits) *int64 { return &l.QueueStorage })),
+		storage("queue", func(l *NodeLimits) *int64 { return &l.QueueStorage }),
 		soon(storage("durable", func(l *NodeLimits) *int64 { return &l.DurableStorage })),
 		storage("cache", func(l *NodeLimits) *int64 { return &l.CacheStorage }),
 		bytes("cache-memory", mega, 1024*giga, func(l *NodeLimits) *int64 { return &l.CacheMemory }),
 		bytes("cache-disk", mega, 1<<20*giga, func(l *NodeLimits) *int64 { return &l.CacheDisk }),
 		bytes("cache-script", mega, 1<<20*giga, func(l *NodeLimits) *int64 { return &l.CacheScript }),
+		none(bytes("queue-backlog", 1, 1<<20*giga, func(l *NodeLimits) *int64 { return &l.QueueBacklog })),
 		bytes("upload-bytes", 1*mega, 4*giga, func(l *NodeLimits) *int64 { return &l.UploadBytes }),
 		bytes("script-size", 1, giga, func(l *NodeLimits) *int64 { return &l.ScriptSize }),
 		bytes("script-plain-size", 1, giga, func(l *NodeLimits) *int64 { return &l.ScriptPlainSize }),

@@ -16,7 +16,7 @@ var scheme = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9+.-]*:`)
 
 // reservedModules are the names of the node's own modules beside a Worker's.
 var reservedModules = map[string]bool{
-	"atoll-wrapper.js": true, "atoll-prelude.js": true, "atoll-errors.js": true, "atoll-serviceworker.js": true,
+	"atoll-wrapper.js": true, "atoll-prelude.js": true, "atoll-errors.js": true, "atoll-queue.js": true, "atoll-serviceworker.js": true,
 	"atoll-main.js": true, "atoll-globals.js": true,
 }
 

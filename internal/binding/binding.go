@@ -41,6 +41,7 @@ type Services struct {
 	Assets *assets.Sites
 	Cache  *cache.Store
 	Owner  func(context.Context, atoll.ScriptRef, atoll.VersionID) (store.Owner, error) // of a version
+	Queue  func(account atoll.AccountID, name string, delay *int64) http.Handler
 }
 
 // Border answers the requests of isolate processes.
@@ -104,6 +105,8 @@ type fields struct {
 	Namespace   string `json:"namespace"`    // dispatch_namespace
 	Service     string `json:"service"`      // service
 	Entrypoint  string `json:"entrypoint"`
+	QueueName   string `json:"queue_name"` // queue
+	Delay       *int64 `json:"delivery_delay"`
 	Outbound    *struct {
 		Worker struct {
 			Service    string `json:"service"`
@@ -124,6 +127,9 @@ func (b *Border) bound(w http.ResponseWriter, r *http.Request, p *isolate.Proces
 	switch bound.Type {
 	case "kv_namespace":
 		b.KV(f.NamespaceID).ServeHTTP(w, r)
+		return nil
+	case "queue":
+		b.Queue(account, f.QueueName, f.Delay).ServeHTTP(w, r)
 		return nil
 	case "assets":
 		b.assets(w, r, p)

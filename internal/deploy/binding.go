@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 
 	"atoll.dev/atoll/internal/atoll"
@@ -169,6 +170,10 @@ func (s *Service) checkBindings(ctx context.Context, d *draft) error {
 // checkReference refuses a binding to what does not exist, or to what this node does not do yet.
 func (s *Service) checkReference(ctx context.Context, ref atoll.ScriptRef, b atoll.Binding) error {
 	switch b.Type {
+	case "queue":
+		if err := checkDeliveryDelay(b); err != nil {
+			return err
+		}
 	case "dispatch_namespace":
 		if err := s.checkNamespace(ctx, ref, b); err != nil {
 			return err
@@ -192,6 +197,22 @@ func (s *Service) checkNamespace(ctx context.Context, ref atoll.ScriptRef, b ato
 		return fault.Newf(fault.Invalid, 100119, "binding %s of type dispatch_namespace: there is no dispatch namespace '%s'", b.Name, upload.StringField(b, "namespace"))
 	}
 	return err
+}
+
+// maxDeliveryDelay is in seconds: https://developers.cloudflare.com/queues/platform/limits/
+const maxDeliveryDelay = 24 * 3600
+
+func checkDeliveryDelay(b atoll.Binding) error {
+	var f struct {
+		Delay *float64 `json:"delivery_delay"`
+	}
+	if err := json.Unmarshal(b.Fields, &f); err != nil {
+		return fmt.Errorf("read binding %s: %w", b.Name, err)
+	}
+	if d := f.Delay; d != nil && (*d < 0 || *d > maxDeliveryDelay || *d != math.Trunc(*d)) {
+		return fault.Newf(fault.Invalid, 10021, "binding %s of type queue: `delivery_delay` must be a whole number from 0 to %d", b.Name, maxDeliveryDelay)
+	}
+	return nil
 }
 
 // checkService makes sure that the account has the script a service binding is to. A script may bind itself, even in its

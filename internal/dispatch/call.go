@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -222,6 +223,24 @@ func (d *Dispatcher) Event(ctx context.Context, ref atoll.ScriptRef, fields map[
 	var answer struct{ Retry bool }
 	err = json.NewDecoder(io.LimitReader(reply.Body, 1<<10)).Decode(&answer)
 	return answer.Retry || err != nil, err
+}
+
+// Deliver runs queue() with a batch of messages, which is the body of the event, and returns what the wrapper says became of
+// it. The error's chain has an *Exception where the Worker was called and gave no answer; see Called.
+func (d *Dispatcher) Deliver(ctx context.Context, ref atoll.ScriptRef, batch []byte, maxAnswer int64) ([]byte, error) {
+	req := &hop.Request{Method: http.MethodPost, Target: "/", Host: "atoll", Body: bytes.NewReader(batch), Length: int64(len(batch))}
+	reply, err := d.Do(ctx, Call{Script: ref, Request: req, Proto: "https", event: map[string]any{"type": "queue"}})
+	if err != nil {
+		return nil, err
+	}
+	defer reply.Close()
+	return io.ReadAll(io.LimitReader(reply.Body, maxAnswer))
+}
+
+// Called tells whether a call that failed with err has reached the Worker's code.
+func Called(err error) bool {
+	var e *Exception
+	return errors.As(err, &e) && e != ErrBusy && e != ErrSockets && e != ErrCrashLoop && e != ErrTooDeep
 }
 
 // AsException returns what a dispatch Worker is thrown for err.

@@ -47,6 +47,7 @@ const (
 	wrapperModule        = workerd.Wrapper
 	preludeModule        = "atoll-prelude.js"
 	errorsModule         = "atoll-errors.js"
+	queueModule          = "atoll-queue.js"
 	serviceWorkerModule  = "atoll-serviceworker.js"
 	serviceWorkerMain    = "atoll-main.js"
 	serviceWorkerGlobals = "atoll-globals.js"
@@ -65,6 +66,10 @@ var (
 	consoleSource string
 	//go:embed js/untrusted.js
 	untrustedSource string
+	//go:embed js/v8.js
+	v8Source string
+	//go:embed js/queue.js
+	queueSource string
 	//go:embed js/wrapper.js
 	wrapperSource string
 	//go:embed js/serviceworker.js
@@ -233,6 +238,8 @@ func bindingValue(spec Spec, b atoll.Binding, service string) (v workerd.Binding
 		return workerd.JSON(meta), false, err
 	case "kv_namespace":
 		return workerd.KVNamespace{Name: service}, true, nil
+	case "queue":
+		return workerd.Queue{Name: service}, true, nil
 	case "service":
 		return wrapped(serviceModule, service), true, nil
 	case "assets":
@@ -266,7 +273,8 @@ func loadModules(spec Spec, logBytes int64) ([]workerd.Module, error) {
 	if !v.Trusted {
 		prelude += untrustedSource
 	}
-	modules := []workerd.Module{{}, {Name: preludeModule, Body: []byte(prelude)}, {Name: errorsModule, Body: errorsSource}}
+	modules := []workerd.Module{{}, {Name: preludeModule, Body: []byte(prelude)}, {Name: errorsModule, Body: errorsSource},
+		{Name: queueModule, Body: []byte(v8Source + queueSource)}}
 	if main == "" {
 		main = serviceWorkerMain
 		own, err := serviceWorkerModules(v)
@@ -275,7 +283,7 @@ func loadModules(spec Spec, logBytes int64) ([]workerd.Module, error) {
 		}
 		modules = append(modules, own...)
 	}
-	wrapper := strings.NewReplacer(`"@PRELUDE@"`, quote("./"+preludeModule), `"@MAIN@"`, quote(importable(main))).Replace(wrapperSource)
+	wrapper := strings.NewReplacer(`"@PRELUDE@"`, quote("./"+preludeModule), `"@QUEUE@"`, quote("./"+queueModule), `"@MAIN@"`, quote(importable(main))).Replace(wrapperSource)
 	modules[0] = workerd.Module{Name: wrapperModule, Body: []byte(wrapper)}
 	for _, m := range v.Modules {
 		kind, ok := moduleKinds[m.Type]

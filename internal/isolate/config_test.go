@@ -10,7 +10,7 @@ import (
 
 // What stands beside a Worker's modules, or is imported by ours, no upload may bring.
 func TestOurModulesAreOurs(t *testing.T) {
-	names := []string{wrapperModule, preludeModule, errorsModule, serviceWorkerModule, serviceWorkerMain, serviceWorkerGlobals}
+	names := []string{wrapperModule, preludeModule, errorsModule, queueModule, serviceWorkerModule, serviceWorkerMain, serviceWorkerGlobals}
 	for _, source := range []string{preludeSource, wrapperSource, string(serviceWorkerSource), string(errorsSource)} {
 		for line := range strings.Lines(source) {
 			if _, from, ok := strings.Cut(line, ` from "`); ok {

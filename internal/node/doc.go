@@ -8,7 +8,8 @@
 // The leaves: [atoll.dev/atoll/internal/durable] keeps files that survive a power cut,
 // [atoll.dev/atoll/internal/sqlite] a database whose writers share commits, [atoll.dev/atoll/internal/store] the metadata
 // in one of those, [atoll.dev/atoll/internal/kv] the KV namespaces,
-// [atoll.dev/atoll/internal/cache] what the Cache API stores.
+// [atoll.dev/atoll/internal/queue] the queues, which it also delivers, [atoll.dev/atoll/internal/cache] what the Cache API
+// stores.
 // [atoll.dev/atoll/internal/workerd] writes the engine's configuration, [atoll.dev/atoll/internal/sandbox] starts a
 // program that reaches nothing, [atoll.dev/atoll/internal/hop] carries HTTP over Unix sockets,
 // [atoll.dev/atoll/internal/route] matches URLs, [atoll.dev/atoll/internal/egress] lets subrequests out,

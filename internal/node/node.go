@@ -30,6 +30,7 @@ import (
 	"atoll.dev/atoll/internal/hop"
 	"atoll.dev/atoll/internal/isolate"
 	"atoll.dev/atoll/internal/kv"
+	"atoll.dev/atoll/internal/queue"
 	"atoll.dev/atoll/internal/sandbox"
 	"atoll.dev/atoll/internal/store"
 	"atoll.dev/atoll/internal/workerd"
@@ -83,6 +84,7 @@ type node struct {
 	blobs   *durable.Blobs
 	kv      *kv.Store
 	cache   *cache.Store
+	queues  *queue.Store
 	uploads *assets.Uploads
 	sites   *assets.Sites
 	engine  string // workerd's version
@@ -156,6 +158,10 @@ func (n *node) openState(ctx context.Context) error {
 	if n.cache, err = cache.Open(n.lg, filepath.Join(dir, "cache"), cacheLimits(n.cfg.Limits)); err != nil {
 		return err
 	}
+	if n.queues, err = n.openQueues(); err != nil {
+		return err
+	}
+	n.closers = append(n.closers, n.queues)
 	if n.account, err = n.ensureAccount(ctx); err != nil {
 		return err
 	}
@@ -245,6 +251,9 @@ func (n *node) openRuntime() error {
 		Assets: n.sites,
 		Cache:  n.cache,
 		Owner:  n.store.Owner,
+		Queue: func(account atoll.AccountID, name string, delay *int64) http.Handler {
+			return n.queues.Handler(account, queue.Name(name), delay)
+		},
 	}
 	n.clock = cron.New(n.lg, n.fire)
 	edgeOptions := edgeLimits(n.cfg.Limits)
@@ -310,7 +319,7 @@ func (n *node) openAPI(ctx context.Context) error {
 	}
 	routesChanged := changed("routes", n.publishRoutes)
 	n.api = api.New(n.lg, api.Deps{
-		Store: n.store, Blobs: n.blobs, Deploy: n.deploys, KV: n.kv, Auth: operators, Assets: n.uploads,
+		Store: n.store, Blobs: n.blobs, Deploy: n.deploys, KV: n.kv, Queues: n.queues, Auth: operators, Assets: n.uploads,
 		Account: n.account, Zone: n.cfg.Zone, MaxBody: apiBody(n.cfg.Limits),
 		RoutesChanged:    routesChanged,
 		SchedulesChanged: changed("cron triggers", n.publishSchedules),
@@ -328,6 +337,7 @@ func (n *node) openAPI(ctx context.Context) error {
 func (n *node) resources() deploy.Resources {
 	return deploy.Resources{
 		"kv_namespace": deploy.Named(n.kv.KVNamespaceExists),
+		"queue":        deploy.Named(n.queues.QueueExists),
 	}
 }
 
@@ -351,7 +361,7 @@ func (n *node) run(ctx context.Context) error {
 	background, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)
 	var parts errgroup.Group
-	for _, run := range []func(context.Context) error{n.factory.Run, n.calls.Run, n.kv.Run, n.cache.Run, n.clock.Run, n.collect} {
+	for _, run := range []func(context.Context) error{n.factory.Run, n.calls.Run, n.kv.Run, n.queues.Run, n.cache.Run, n.clock.Run, n.collect} {
 		parts.Go(func() error {
 			err := run(background)
 			if err != nil {

@@ -195,6 +195,9 @@ func (db *DB) addVersion(ctx context.Context, tx sqlite.Session, row *scriptRow,
 			return err
 		}
 	}
+	if err := addQueues(ctx, tx, key, v.Bindings); err != nil {
+		return err
+	}
 	_, err = sqlite.Run(ctx, tx, "UPDATE scripts SET last_number = ? WHERE key = ?", v.Number, row.key)
 	return err
 }

@@ -42,6 +42,7 @@ export const responseHeaders = getter(Response, "headers");
 export const responseStatus = getter(Response, "status");
 export const responseStatusText = getter(Response, "statusText");
 export const responseBody = getter(Response, "body");
+export const arrayBuffer = uncurry(Request.prototype.arrayBuffer);
 export const stringify = JSON.stringify;
 const encode = uncurry(TextEncoder.prototype.encode).bind(undefined, new TextEncoder());
 const { btoa, String, Object: ObjectType } = globalThis;
@@ -54,6 +55,13 @@ const { wait } = scheduler;
 const { error } = console;
 export const pause = (ms) => apply(wait, scheduler, [ms]);
 export const logError = (text) => apply(error, console, [text]);
+
+// weakMap makes a map that nobody else's change of WeakMap reaches.
+const { get: weakGet, set: weakSet } = WeakMap.prototype;
+export function weakMap() {
+  const map = new WeakMap();
+  return { __proto__: null, get: (key) => apply(weakGet, map, [key]), set: (key, value) => apply(weakSet, map, [key, value]) };
+}
 
 // answer makes a response of the wrapper's own. Its options inherit nothing, as Object.prototype is anyone's.
 export function answer(body, status, name, value) {

@@ -37,6 +37,22 @@ class ScheduledEvent extends Event {
   waitUntil(promise) { this.#ctx.waitUntil(promise); }
 }
 
+class QueueEvent extends Event {
+  #batch;
+  #ctx;
+  constructor(batch, ctx) {
+    super("queue");
+    this.messages = batch.messages;
+    this.queue = batch.queue;
+    this.metadata = batch.metadata;
+    this.#batch = batch;
+    this.#ctx = ctx;
+  }
+  ackAll() { this.#batch.ackAll(); }
+  retryAll(options) { this.#batch.retryAll(options); }
+  waitUntil(promise) { this.#ctx.waitUntil(promise); }
+}
+
 // module returns what the script would export as an ES module. It is called once, after the script has run.
 export function module() {
   const handlers = {};
@@ -55,6 +71,14 @@ export function module() {
       const waits = [];
       const event = new ScheduledEvent(controller, { waitUntil: (p) => { waits.push(p); ctx.waitUntil(p); } });
       for (const listener of listeners.scheduled) listener(event);
+      await Promise.all(waits);
+    };
+  }
+  if (listeners.queue) {
+    handlers.queue = async (batch, _env, ctx) => {
+      const waits = [];
+      const event = new QueueEvent(batch, { waitUntil: (p) => { waits.push(p); ctx.waitUntil(p); } });
+      for (const listener of listeners.queue) listener(event);
       await Promise.all(waits);
     };
   }

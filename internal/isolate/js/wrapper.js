@@ -7,7 +7,9 @@ import {
   apply, run, Request, Response, Headers, headersGet, headersSet, headersDelete, requestHeaders, responseHeaders,
   responseStatus, responseStatusText, responseBody, stringify, pack, unpack, describe, hasInstance, getPrototypeOf, keys,
   pause, logError, answer,
+  arrayBuffer, weakMap,
 } from "@PRELUDE@";
+import { readBatch, outcome, waitsForAll } from "@QUEUE@";
 import { withEnv } from "cloudflare:workers";
 import * as user from "@MAIN@";
 export * from "@MAIN@";
@@ -53,6 +55,9 @@ function handler(target, name) {
 let waits = 0;
 let watched = false;
 
+// What the invocations of a queue() wait for, by their ctx: such an event is not over before.
+const awaited = weakMap();
+
 function watchWaits(ctx) {
   if (watched) return;
   watched = true;
@@ -60,6 +65,8 @@ function watchWaits(ctx) {
   const { waitUntil } = type;
   type.waitUntil = function (promise) {
     count(promise);
+    const mine = awaited.get(this);
+    if (mine !== undefined) mine[mine.n++] = promise;
     return apply(waitUntil, this, [promise]);
   };
 }
@@ -118,6 +125,25 @@ async function handleEvent({ type, ...event }, entrypoint, env, ctx) {
   }
 }
 
+// handleQueue runs queue() with the batch that comes as the request's body.
+async function handleQueue(request, entrypoint, env, ctx) {
+  const { noted, batch } = readBatch(await arrayBuffer(request));
+  let e;
+  let ok = false;
+  try {
+    const target = instance(entrypoint, env, ctx);
+    const waits = { __proto__: null, n: 0 };
+    if (waitsForAll) awaited.set(ctx, waits);
+    await apply(handler(target, "queue"), target, [batch, env, ctx]);
+    for (let i = 0; i < waits.n; i++) await waits[i];
+    ok = true;
+  } catch (thrown) {
+    e = describe(thrown);
+    logError(e.stack || `${e.name}: ${e.message}`);
+  }
+  return answer(outcome(noted, ok, e), 200, "atoll-response", "1");
+}
+
 // extended is the env of one call with parameters: the Worker's own, each parameter under its name, and where a parameter
 // is a plain object each of its properties that has no namesake.
 function extended(env, params) {
@@ -142,6 +168,7 @@ function serve(request, env, ctx) {
   const tag = headersGet(headers, "cf-ray");
   if (control === null) return run(tag, () => handleFetch(request, "", env, ctx));
   const { entrypoint, event, params } = unpack(control);
+  if (event !== null && event.type === "queue") return run(tag, () => handleQueue(request, entrypoint, env, ctx));
   if (event !== null) return run(tag, () => handleEvent(event, entrypoint, env, ctx));
   const own = new Request(request);
   headersDelete(requestHeaders(own), "atoll-control");

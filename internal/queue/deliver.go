@@ -1,0 +1,182 @@
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"atoll.dev/atoll/internal/atoll"
+	"atoll.dev/atoll/internal/sqlite"
+)
+
+// Deliver calls the queue() of a consumer Worker with a batch, and says what became of it. An error says that the Worker has
+// not been called or that nobody knows: the batch is delivered again, and that counts as no attempt.
+type Deliver func(ctx context.Context, script atoll.ScriptRef, b *Batch) (Outcome, error)
+
+// Batch is messages as they are delivered.
+type Batch struct {
+	Queue    Name
+	Messages []Message
+	Metrics  Metrics // of what is left in the queue
+}
+
+// Message is one message as it is delivered, for the first time with Attempts 1.
+type Message struct {
+	ID       string
+	Sent     time.Time
+	Attempts int64
+	Type     ContentType
+	Body     []byte
+
+	seq int64
+}
+
+// Outcome is what a consumer Worker's queue() did with a batch. What it says of one message goes before what it says of
+// all, and that before whether it returned: https://developers.cloudflare.com/queues/configuration/javascript-apis/#messagebatch
+type Outcome struct {
+	OK         bool              // it returned, and what it waited for ended well
+	AckAll     bool              // ackAll() was called first
+	RetryAll   bool              // retryAll() was
+	RetryDelay *int64            // of retryAll(), in seconds
+	Acks       []string          // ids of the messages whose ack() was called
+	Retries    map[string]*int64 // ids of those whose retry() was called, and its delay
+}
+
+// verdicts are what a settled batch comes to, by seq.
+type verdicts struct {
+	done   []int64
+	again  []again
+	failed []int64 // too often
+}
+
+// again is a message that will be delivered again.
+type again struct {
+	seq, attempts int64
+	delay         int64 // seconds
+}
+
+func (o *Outcome) judge(c *Consumer, list []Message) (v verdicts) {
+	acked := make(map[string]bool, len(o.Acks))
+	for _, id := range o.Acks {
+		acked[id] = true
+	}
+	for _, m := range list {
+		delay, retried := o.Retries[m.ID]
+		switch {
+		case acked[m.ID]:
+			v.done = append(v.done, m.seq)
+			continue
+		case retried:
+		case o.AckAll, !o.RetryAll && o.OK:
+			v.done = append(v.done, m.seq)
+			continue
+		case o.RetryAll:
+			delay = o.RetryDelay
+		}
+		v.retry(c, m.seq, m.Attempts, delay)
+	}
+	return v
+}
+
+// retry has a message delivered again after so many attempts, or fails it. A nil delay is the consumer's.
+func (v *verdicts) retry(c *Consumer, seq, attempts int64, delay *int64) {
+	if attempts > c.Retries {
+		v.failed = append(v.failed, seq)
+		return
+	}
+	a := again{seq: seq, attempts: attempts, delay: c.RetryDelay}
+	if delay != nil {
+		a.delay = min(max(*delay, 0), MaxDelay)
+	}
+	v.again = append(v.again, a)
+}
+
+// settle makes verdicts true: of messages that are done or have failed too often, the queue is rid. What has gone meanwhile,
+// by a purge or because its retention ended, is passed over.
+func (s *Store) settle(ctx context.Context, q *queue, c *Consumer, v verdicts) error {
+	var dead *queue
+	if len(v.failed) > 0 && c.DeadLetter != "" {
+		var err error
+		if dead, err = s.deadLetters(ctx, q, c.DeadLetter); err != nil {
+			return fmt.Errorf("find dead letter queue %s: %w", c.DeadLetter, err)
+		}
+	}
+	var gone, moved held
+	err := s.db.Write(ctx, func(ctx context.Context, tx sqlite.Session) (err error) {
+		drop := v.done
+		if dead == nil {
+			drop = append(drop[:len(drop):len(drop)], v.failed...)
+		}
+		if gone, err = remove(ctx, tx, q.num, drop); err != nil {
+			return err
+		}
+		at := now().UnixMilli()
+		for _, a := range v.again {
+			if _, err := sqlite.Run(ctx, tx, `UPDATE messages SET due = ?, attempts = ?, lease = NULL WHERE seq = ? AND queue = ?`,
+				at+a.delay*1000, a.attempts, a.seq, q.num); err != nil {
+				return err
+			}
+		}
+		if dead != nil {
+			moved, err = move(ctx, tx, q.num, dead.num, v.failed, at)
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("settle batch of queue %s: %w", q.id, err)
+	}
+	q.charge(gone.minus())
+	if n := int64(len(v.failed)); n > 0 {
+		s.lg.Warn("messages failed too often", "account", q.account, "queue", q.id, "messages", n, "dead_letter_queue", c.DeadLetter)
+	}
+	if dead != nil {
+		q.charge(moved.minus())
+		dead.charge(moved) // beyond its quota, too: a message that is kept must be somewhere
+		dead.poke()
+	}
+	return nil
+}
+
+// deadLetters returns the queue of that name, made where it is missing: a message is not lost for a queue that is.
+func (s *Store) deadLetters(ctx context.Context, q *queue, name Name) (*queue, error) {
+	if dead, err := s.named(q.account, name); err == nil {
+		return dead, nil
+	}
+	done, err := s.turn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return s.ensure(ctx, q.account, name)
+}
+
+// remove deletes those of the messages that the queue still has.
+func remove(ctx context.Context, tx sqlite.Session, queue int64, seqs []int64) (held, error) {
+	if len(seqs) == 0 {
+		return held{}, nil
+	}
+	return tally(ctx, tx, `DELETE FROM messages WHERE seq IN (SELECT value FROM json_each(?1)) AND queue = ?2 RETURNING size`, array(seqs), queue)
+}
+
+// move puts messages into another queue, as new ones that keep their id and the time they were sent.
+func move(ctx context.Context, tx sqlite.Session, from, to int64, seqs []int64, at int64) (held, error) {
+	return tally(ctx, tx, `UPDATE messages SET queue = ?3, due = ?4, stored = ?4, attempts = 0, lease = NULL
+		WHERE seq IN (SELECT value FROM json_each(?1)) AND queue = ?2 RETURNING size`, array(seqs), from, to, at)
+}
+
+// tally runs a statement that returns the sizes of the messages that it changed.
+func tally(ctx context.Context, tx sqlite.Session, query string, args ...any) (h held, err error) {
+	sizes, err := sqlite.All(ctx, tx, sqlite.Value[int64], query, args...)
+	for _, n := range sizes {
+		h.count++
+		h.bytes += n
+	}
+	return h, err
+}
+
+// array writes numbers as json_each reads them.
+func array(seqs []int64) string {
+	b, _ := json.Marshal(seqs) // numbers always marshal
+	return string(b)
+}
