@@ -28,7 +28,7 @@ var layers = [][]string{
 	{"fault", "atoll", "wire"}, // words: the standard library only
 	{"durable", "sqlite"},      // files
 	{"limits", "route", "hop", "invocation", "sandbox", "terminate", "workerd", "upload", "store"}, // leaves
-	{"auth", "kv", "queue", "cache", "assets", "egress", "isolate", "router"},                      // services
+	{"auth", "kv", "r2", "queue", "cache", "assets", "egress", "isolate", "router"},                // services
 	{"dispatch"},                  // which process serves a version
 	{"binding", "deploy", "cron"}, // decisions
 	{"edge", "api"},               // faces
@@ -56,7 +56,7 @@ var forbidden = []struct {
 		"the data plane knows nothing of API tokens and REST shapes"},
 	{[]string{"sandbox", "limits", "route"}, []string{"hop", "wire"},
 		"these know nothing of HTTP"},
-	{[]string{"store", "kv", "queue", "assets", "deploy"}, []string{"wire"},
+	{[]string{"store", "kv", "r2", "queue", "assets", "deploy"}, []string{"wire"},
 		"REST shapes are for the border, and are never stored"},
 }
 

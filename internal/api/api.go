@@ -1,7 +1,7 @@
 // Package api is the REST API under /client/v4, in the form of Cloudflare's: an envelope of success, errors and result,
 // Cloudflare's paths, fields and error codes, so that wrangler, the SDKs and Terraform work unchanged.
 //
-// It is a face: it reads a request, asks packages store, deploy and kv, and writes what they answer in package wire's
+// It is a face: it reads a request, asks packages store, deploy, kv and r2, and writes what they answer in package wire's
 // shapes. It decides nothing about scripts, and it keeps nothing. What a route needs of its caller stands in the table of
 // routes.go, beside its path; docs/api.md is the reference of the same routes, and a test compares them.
 //
@@ -23,6 +23,7 @@ import (
 	"atoll.dev/atoll/internal/durable"
 	"atoll.dev/atoll/internal/kv"
 	"atoll.dev/atoll/internal/queue"
+	"atoll.dev/atoll/internal/r2"
 	"atoll.dev/atoll/internal/store"
 )
 
@@ -33,6 +34,7 @@ type Deps struct {
 	Deploy *deploy.Service
 	KV     *kv.Store
 	Queues *queue.Store
+	R2     *r2.Store
 	Auth   *auth.Auth
 	Assets *assets.Uploads
 

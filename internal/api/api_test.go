@@ -20,6 +20,7 @@ import (
 	"atoll.dev/atoll/internal/fault"
 	"atoll.dev/atoll/internal/kv"
 	"atoll.dev/atoll/internal/queue"
+	"atoll.dev/atoll/internal/r2"
 	"atoll.dev/atoll/internal/store"
 	"atoll.dev/atoll/internal/wire"
 )
@@ -67,6 +68,11 @@ func newNode(t testing.TB) *node {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { queues.Close() })
+	objects, err := r2.Open(nil, dir, r2.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { objects.Close() })
 	guard, err := auth.New(db, theToken, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -82,8 +88,9 @@ func newNode(t testing.TB) *node {
 	n.run = &memoryRunner{}
 	uploads := assets.NewUploads(nil, db, blobs, key.Derive("test"), nil)
 	n.deps = Deps{
-		Deploy: deploy.New(nil, db, blobs, n.run, deploy.Resources{"kv_namespace": deploy.Named(pairs.KVNamespaceExists), "queue": deploy.Named(queues.QueueExists)}, deploy.Options{Assets: uploads}), Assets: uploads,
-		Store: db, Blobs: blobs, KV: pairs, Queues: queues, Auth: guard, Account: theAccount, Zone: "atoll.localhost",
+		Deploy: deploy.New(nil, db, blobs, n.run, deploy.Resources{"kv_namespace": deploy.Named(pairs.KVNamespaceExists), "queue": deploy.Named(queues.QueueExists),
+			"r2_bucket": deploy.Named(objects.R2BucketExists)}, deploy.Options{Assets: uploads}), Assets: uploads,
+		Store: db, Blobs: blobs, KV: pairs, R2: objects, Queues: queues, Auth: guard, Account: theAccount, Zone: "atoll.localhost",
 		RoutesChanged:    func() { n.changed = append(n.changed, "routes") },
 		SchedulesChanged: func() { n.changed = append(n.changed, "schedules") },
 		NamespaceChanged: func(_ atoll.AccountID, ns atoll.NamespaceName) {

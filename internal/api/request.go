@@ -56,10 +56,12 @@ func (q *request) path(name string) string {
 const maxJSON = 1 << 20
 
 // read returns the body, which is JSON and small.
-func (q *request) read() ([]byte, error) {
-	b, err := io.ReadAll(io.LimitReader(q.Body, maxJSON+1))
-	if len(b) > maxJSON {
-		return nil, fault.Newf(fault.TooLarge, 10026, "the request body is larger than %d bytes", maxJSON)
+func (q *request) read() ([]byte, error) { return q.readUpTo(maxJSON) }
+
+func (q *request) readUpTo(most int64) ([]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(q.Body, most+1))
+	if int64(len(b)) > most {
+		return nil, fault.Newf(fault.TooLarge, 10026, "the request body is larger than %d bytes", most)
 	}
 	if err != nil {
 		return nil, fault.New(fault.Invalid, 10026, "the request body could not be read")

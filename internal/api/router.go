@@ -14,6 +14,7 @@ import (
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/auth"
 	"atoll.dev/atoll/internal/fault"
+	"atoll.dev/atoll/internal/r2"
 )
 
 // Prefix stands before every pattern of the route table.
@@ -54,13 +55,21 @@ func (a *API) router(table []endpoint) http.Handler {
 func (a *API) handle(rt endpoint) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
-		r.Body = http.MaxBytesReader(w, r.Body, a.MaxBody)
+		r.Body = http.MaxBytesReader(w, r.Body, a.maxBody(rt))
 		q := &request{Request: r, w: w}
 		result, err := a.serve(rt, q)
 		status := a.render(w, r, result, err)
 		a.lg.Debug("api request", "method", r.Method, "route", rt.pattern, "status", status,
 			"account", q.account, "script", q.ref.String(), "token", q.who.TokenID, "took", time.Since(start))
 	}
+}
+
+// maxBody is how much is read of a request. An object is never in memory, and has a bound of its own.
+func (a *API) maxBody(rt endpoint) int64 {
+	if rt.method == http.MethodPut && rt.pattern == r2Objects+"/*" {
+		return max(a.MaxBody, r2.MaxPut)
+	}
+	return a.MaxBody
 }
 
 // serve authenticates, authorizes, and runs the route's handler.

@@ -19,11 +19,14 @@ const (
 	queuesAll      = acct + "/queues"
 	queueOne       = queuesAll + "/{queue}"
 	subscriptions  = acct + "/event_subscriptions/subscriptions"
+	r2All          = acct + "/r2/buckets"
+	r2One          = r2All + "/{bucket}"
+	r2Objects      = r2One + "/objects"
 )
 
 // routes is every endpoint of the API: method, path under /client/v4, what the caller needs, handler.
 func routes() []endpoint {
-	return slices.Concat(identityRoutes(), zoneRoutes(), namespaceRoutes(), egressRoutes(), accountRoutes(), kvRoutes(), queueRoutes(), unservedRoutes(),
+	return slices.Concat(identityRoutes(), zoneRoutes(), namespaceRoutes(), egressRoutes(), accountRoutes(), kvRoutes(), queueRoutes(), r2Routes(), unservedRoutes(),
 		scriptRoutes(userWorkers, auth.NamespaceRead, auth.NamespaceWrite),
 		scriptRoutes(accountScripts, auth.AccountRead, auth.AccountWrite))
 }
@@ -144,12 +147,28 @@ func queueRoutes() []endpoint {
 	}
 }
 
+// r2Routes are those of R2. An object's key is the rest of the path, as a KV key is.
+func r2Routes() []endpoint {
+	return []endpoint{
+		{"GET", r2All, auth.AccountRead, (*API).listR2Buckets},
+		{"POST", r2All, auth.AccountWrite, (*API).postR2Bucket},
+		{"GET", r2One, auth.AccountRead, (*API).getR2Bucket},
+		{"PATCH", r2One, auth.AccountWrite, (*API).patchR2Bucket},
+		{"DELETE", r2One, auth.AccountWrite, (*API).deleteR2Bucket},
+		{"GET", r2Objects, auth.AccountRead, (*API).listR2Objects},
+		{"DELETE", r2Objects, auth.AccountWrite, (*API).deleteR2Objects},
+		{"GET", r2Objects + "/*", auth.AccountRead, (*API).getR2Object},
+		{"PUT", r2Objects + "/*", auth.AccountWrite, (*API).putR2Object},
+		{"DELETE", r2Objects + "/*", auth.AccountWrite, (*API).deleteR2Object},
+	}
+}
+
 // unservedRoutes are what Cloudflare has and a node has not yet: a clear refusal reads better than a missing route.
 func unservedRoutes() []endpoint {
 	var all []endpoint
 	for _, u := range []struct{ pattern, what string }{
 		{acct + "/d1/*", "D1 databases"},
-		{acct + "/r2/*", "R2 buckets"},
+		{acct + "/r2/*", "this part of R2"},
 		{acct + "/workers/domains", "custom domains"},
 		{acct + "/workers/domains/*", "custom domains"},
 		{acct + "/workers/observability/*", "stored logs"},

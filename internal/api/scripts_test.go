@@ -407,7 +407,7 @@ func TestServices(t *testing.T) {
 func TestNotServed(t *testing.T) {
 	both(t, func(t *testing.T, n *node, ref atoll.ScriptRef, path string, missing int) {
 		n.fails(400, 10015, "POST", path+"alice/tails", `{"filters":[]}`, "Content-Type: text/plain;charset=UTF-8")
-		n.fails(400, 10015, "GET", "ACCT/r2/buckets/b", "")
 		n.fails(400, 10015, "POST", "ACCT/event_subscriptions/subscriptions", `{}`)
+		n.fails(400, 10015, "GET", "ACCT/r2/buckets/b/lifecycle", "")
 	})
 }

@@ -38,6 +38,7 @@ type Services struct {
 	Call   func(context.Context, dispatch.Call) (*dispatch.Reply, error)
 	Egress *egress.Gate
 	KV     func(namespace string) http.Handler
+	R2     func(account atoll.AccountID, bucket string) http.Handler
 	Assets *assets.Sites
 	Cache  *cache.Store
 	Owner  func(context.Context, atoll.ScriptRef, atoll.VersionID) (store.Owner, error) // of a version
@@ -102,6 +103,7 @@ func lookup(p *isolate.Process, service string) (atoll.Binding, bool) {
 // fields are those of a binding's object that the border needs.
 type fields struct {
 	NamespaceID string `json:"namespace_id"` // kv_namespace
+	BucketName  string `json:"bucket_name"`  // r2_bucket
 	Namespace   string `json:"namespace"`    // dispatch_namespace
 	Service     string `json:"service"`      // service
 	Entrypoint  string `json:"entrypoint"`
@@ -130,6 +132,9 @@ func (b *Border) bound(w http.ResponseWriter, r *http.Request, p *isolate.Proces
 		return nil
 	case "queue":
 		b.Queue(account, f.QueueName, f.Delay).ServeHTTP(w, r)
+		return nil
+	case "r2_bucket":
+		b.R2(account, f.BucketName).ServeHTTP(w, r)
 		return nil
 	case "assets":
 		b.assets(w, r, p)

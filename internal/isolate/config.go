@@ -240,6 +240,8 @@ func bindingValue(spec Spec, b atoll.Binding, service string) (v workerd.Binding
 		return workerd.KVNamespace{Name: service}, true, nil
 	case "queue":
 		return workerd.Queue{Name: service}, true, nil
+	case "r2_bucket":
+		return workerd.R2Bucket{Name: service}, true, nil
 	case "service":
 		return wrapped(serviceModule, service), true, nil
 	case "assets":

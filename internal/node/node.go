@@ -31,6 +31,7 @@ import (
 	"atoll.dev/atoll/internal/isolate"
 	"atoll.dev/atoll/internal/kv"
 	"atoll.dev/atoll/internal/queue"
+	"atoll.dev/atoll/internal/r2"
 	"atoll.dev/atoll/internal/sandbox"
 	"atoll.dev/atoll/internal/store"
 	"atoll.dev/atoll/internal/workerd"
@@ -85,6 +86,7 @@ type node struct {
 	kv      *kv.Store
 	cache   *cache.Store
 	queues  *queue.Store
+	r2      *r2.Store
 	uploads *assets.Uploads
 	sites   *assets.Sites
 	engine  string // workerd's version
@@ -162,6 +164,10 @@ func (n *node) openState(ctx context.Context) error {
 		return err
 	}
 	n.closers = append(n.closers, n.queues)
+	if n.r2, err = r2.Open(n.lg, dir, r2.Options{AccountBytes: n.cfg.Limits.R2Storage}); err != nil {
+		return err
+	}
+	n.closers = append(n.closers, n.r2)
 	if n.account, err = n.ensureAccount(ctx); err != nil {
 		return err
 	}
@@ -248,6 +254,9 @@ func (n *node) openRuntime() error {
 		Call:   n.calls.Do,
 		Egress: n.gate,
 		KV:     func(id string) http.Handler { return n.kv.Handler(kv.NamespaceID(id)) },
+		R2: func(account atoll.AccountID, bucket string) http.Handler {
+			return n.r2.Handler(r2.Ref{Account: account, Name: bucket})
+		},
 		Assets: n.sites,
 		Cache:  n.cache,
 		Owner:  n.store.Owner,
@@ -319,7 +328,7 @@ func (n *node) openAPI(ctx context.Context) error {
 	}
 	routesChanged := changed("routes", n.publishRoutes)
 	n.api = api.New(n.lg, api.Deps{
-		Store: n.store, Blobs: n.blobs, Deploy: n.deploys, KV: n.kv, Queues: n.queues, Auth: operators, Assets: n.uploads,
+		Store: n.store, Blobs: n.blobs, Deploy: n.deploys, KV: n.kv, R2: n.r2, Queues: n.queues, Auth: operators, Assets: n.uploads,
 		Account: n.account, Zone: n.cfg.Zone, MaxBody: apiBody(n.cfg.Limits),
 		RoutesChanged:    routesChanged,
 		SchedulesChanged: changed("cron triggers", n.publishSchedules),
@@ -338,6 +347,7 @@ func (n *node) resources() deploy.Resources {
 	return deploy.Resources{
 		"kv_namespace": deploy.Named(n.kv.KVNamespaceExists),
 		"queue":        deploy.Named(n.queues.QueueExists),
+		"r2_bucket":    deploy.Named(n.r2.R2BucketExists),
 	}
 }
 
@@ -361,7 +371,7 @@ func (n *node) run(ctx context.Context) error {
 	background, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)
 	var parts errgroup.Group
-	for _, run := range []func(context.Context) error{n.factory.Run, n.calls.Run, n.kv.Run, n.queues.Run, n.cache.Run, n.clock.Run, n.collect} {
+	for _, run := range []func(context.Context) error{n.factory.Run, n.calls.Run, n.kv.Run, n.r2.Run, n.queues.Run, n.cache.Run, n.clock.Run, n.collect} {
 		parts.Go(func() error {
 			err := run(background)
 			if err != nil {

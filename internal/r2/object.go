@@ -40,6 +40,14 @@ func (m HTTPMetadata) size() int {
 	return len(m.ContentType) + len(m.ContentLanguage) + len(m.ContentDisposition) + len(m.ContentEncoding) + len(m.CacheControl)
 }
 
+// Expires is CacheExpiry, the zero time where there is none.
+func (m HTTPMetadata) Expires() time.Time {
+	if m.CacheExpiry == nil {
+		return time.Time{}
+	}
+	return fromMillis(*m.CacheExpiry)
+}
+
 // Field is one entry of an object's own metadata.
 type Field struct {
 	Name  string `json:"k"`

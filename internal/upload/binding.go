@@ -103,6 +103,10 @@ func takeSpecial(b *atoll.Binding, obj map[string]json.RawMessage, keepsSecrets 
 		return checkOutbound(*b, obj)
 	case "service":
 		return checkProps(*b, obj)
+	case "r2_bucket":
+		if j := asString(obj["jurisdiction"]); j != "" && j != "default" {
+			return fault.Newf(fault.Invalid, 10021, "binding %s of type r2_bucket: this node has no jurisdictions, and so none %q", b.Name, j)
+		}
 	}
 	return nil
 }

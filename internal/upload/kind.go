@@ -98,7 +98,7 @@ var kinds = map[string]kind{
 	"messaging":            {fields: map[string]spec{"namespace": req(text)}},
 	"mtls_certificate":     {fields: map[string]spec{"certificate_id": req(text)}},
 	"pipelines":            {fields: map[string]spec{"pipeline": opt(text), "stream": opt(text)}},
-	"r2_bucket":            {fields: map[string]spec{"bucket_name": req(text), "jurisdiction": opt(anyText)}},
+	"r2_bucket":            {served: true, fields: map[string]spec{"bucket_name": req(text), "jurisdiction": opt(anyText)}},
 	"ratelimit":            {fields: map[string]spec{"namespace_id": req(text), "simple": req(object)}},
 	"secrets_store_secret": {fields: map[string]spec{"store_id": req(text), "secret_name": req(text)}},
 	"send_email": {fields: map[string]spec{

@@ -46,6 +46,9 @@ type ResultInfo struct {
 	TotalPages *int     `json:"total_pages,omitempty"`
 	Cursor     string   `json:"cursor,omitempty"`
 	Cursors    *Cursors `json:"cursors,omitempty"`
+
+	Truncated *bool    `json:"is_truncated,omitempty"` // of a list of R2 objects
+	Delimited []string `json:"delimited,omitempty"`    // its groups of keys
 }
 
 // Cursors holds where the next page begins.
