@@ -62,6 +62,7 @@ func (b *Border) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "no process", http.StatusForbidden)
 		return
 	}
+	w.Header()["Date"] = nil // a Worker gets the headers that were answered, and no more
 	if r.ContentLength != 0 {
 		http.NewResponseController(w).EnableFullDuplex() // an answer may come before the body has been read
 	}

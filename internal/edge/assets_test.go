@@ -45,11 +45,7 @@ func serveSite(t testing.TB, opts Options, files map[string]string, config atoll
 		t.Fatal(err)
 	}
 	e.Publish(route.Compile([]route.Route{{Pattern: p, Script: atoll.ScriptRef{Name: "site"}}}))
-	s := httptest.NewUnstartedServer(e)
-	s.Config = e.Server()
-	s.Start()
-	t.Cleanup(s.Close)
-	return s
+	return start(t, e)
 }
 
 func TestStatic(t *testing.T) {

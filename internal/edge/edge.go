@@ -78,19 +78,19 @@ func New(lg *slog.Logger, call Caller, opts Options) *Edge {
 // Publish replaces the routes.
 func (e *Edge) Publish(t *route.Table) { e.table.Store(t) }
 
-// Server returns an http.Server that serves e with its limits.
-func (e *Edge) Server() *http.Server {
+// Server returns a server of e with its limits.
+func (e *Edge) Server() *hop.Front {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
-	return &http.Server{
+	return hop.NewFront(&http.Server{
 		Handler:           e,
 		Protocols:         protocols,
 		ReadHeaderTimeout: 15 * time.Second,
 		IdleTimeout:       75 * time.Second,
 		MaxHeaderBytes:    e.opts.MaxHeader,
 		ErrorLog:          slog.NewLogLogger(e.lg.Handler(), slog.LevelDebug),
-	}
+	})
 }
 
 // ServeHTTP implements http.Handler.

@@ -38,11 +38,24 @@ func serve(t *testing.T, opts Options, err error) (*httptest.Server, *dispatch.C
 		t.Fatal(perr)
 	}
 	e.Publish(route.Compile([]route.Route{{Pattern: p, Script: atoll.ScriptRef{Name: "dispatcher"}}}))
-	s := httptest.NewUnstartedServer(e)
-	s.Config = e.Server()
-	s.Start()
-	t.Cleanup(s.Close)
-	return s, &last
+	return start(t, e), &last
+}
+
+// start serves an edge as a node does. Of what it returns only the address is of use.
+func start(t testing.TB, e *Edge) *httptest.Server {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := e.Server()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f.Serve(hop.Listener{Listener: l})
+	}()
+	t.Cleanup(func() { f.Close(); <-done })
+	return &httptest.Server{URL: "http://" + l.Addr().String(), Listener: l}
 }
 
 // raw sends bytes and returns the response.

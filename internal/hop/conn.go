@@ -1,11 +1,15 @@
 package hop
 
 import (
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"sync"
 	"syscall"
 	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // Conn is a stream socket whose small reads and writes are system calls that the Go scheduler is not told of. They never
@@ -135,4 +139,31 @@ func (l Listener) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	return NewConn(c), nil
+}
+
+// errPeek is why a connection's end could not be waited for.
+var errPeek = errors.New("not a socket")
+
+// peek waits until something comes or the other end has gone, and tells which; it takes nothing.
+func peek(c net.Conn) (gone bool, err error) {
+	sc, ok := c.(syscall.Conn)
+	if !ok {
+		return false, errPeek
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return false, fmt.Errorf("peek: %w", err)
+	}
+	var one [1]byte
+	var perr error
+	err = raw.Read(func(fd uintptr) bool {
+		var n int
+		n, _, perr = unix.Recvfrom(int(fd), one[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		gone = n <= 0
+		return perr != unix.EAGAIN && perr != unix.EINTR
+	})
+	if err != nil {
+		return false, fmt.Errorf("peek: %w", err)
+	}
+	return gone, nil
 }

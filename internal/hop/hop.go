@@ -1,10 +1,14 @@
-// Package hop carries HTTP/1.1 exchanges over Unix sockets: from the node to an isolate process, and through the node
-// from one process to another.
+// Package hop carries HTTP/1.1 exchanges over sockets: from clients to the node, from the node to an isolate process, and
+// through the node from one process to another.
 //
-// It is a client and a proxy, not a server. Unlike net/http's it sends the request target as raw bytes, so that "//",
-// "%2f" and "%25" arrive as they were sent, writes head and small body at once, and hands a 101 response's connection
-// over. A Client is safe for concurrent use; a Response belongs to one goroutine. Nothing is read ahead of what the
-// caller asks for, and a connection is reused only after both directions have ended cleanly.
+// It has a client, a proxy between the two, and a [Front]: what a server does for plain requests, with net/http for the
+// rest. Unlike net/http's its client sends the request target as raw bytes, so that "//", "%2f" and "%25" arrive as they
+// were sent, and hands a 101 response's connection over. Heads and small bodies travel together, and one goroutine carries
+// a request from its first byte to its answer's last.
+//
+// A message that is not plain is read by net/http and nobody else: no message is understood in two ways. A connection is
+// reused only after both directions have ended cleanly, and the client reads nothing ahead of what its caller asks for.
+// A Client and a Front are safe for concurrent use; a Response belongs to one goroutine.
 package hop
 
 import (
@@ -216,6 +220,9 @@ func unread(sent <-chan error) error {
 
 // readHead reads a response head, passing over 1xx responses other than 101.
 func readHead(ctx context.Context, br *bufio.Reader, req *Request) (*http.Response, error) {
+	if res := readPlain(br, req); res != nil {
+		return res, nil
+	}
 	for range 5 {
 		res, err := http.ReadResponse(br, &http.Request{Method: req.Method})
 		if err != nil {
@@ -232,6 +239,54 @@ func readHead(ctx context.Context, br *bufio.Reader, req *Request) (*http.Respon
 	}
 	return nil, errors.New("too many 1xx responses")
 }
+
+// readPlain reads a response that is all there up to its body and has a length, or returns nil and takes nothing.
+func readPlain(br *bufio.Reader, req *Request) *http.Response {
+	if _, err := br.Peek(1); err != nil {
+		return nil // http.ReadResponse meets it, too
+	}
+	b, _ := br.Peek(br.Buffered()) // it is there
+	h, v := parseResponse(b)
+	if v != plain {
+		return nil
+	}
+	res := &http.Response{Status: h.status, StatusCode: h.code, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: h.header, ContentLength: h.length, Body: http.NoBody, Close: h.close}
+	switch {
+	case req.Method == http.MethodHead:
+	case h.code == http.StatusNoContent || h.code == http.StatusNotModified:
+		res.ContentLength = 0
+	case h.length < 0:
+		return nil // up to the connection's end
+	case h.length > 0:
+		res.Body = &fixed{br, h.length}
+	}
+	br.Discard(h.size)
+	return res
+}
+
+// fixed is a body of known length.
+type fixed struct {
+	br   *bufio.Reader
+	left int64
+}
+
+func (f *fixed) Read(p []byte) (int, error) {
+	if f.left == 0 {
+		return 0, io.EOF
+	}
+	n, err := f.br.Read(p[:min(int64(len(p)), f.left)])
+	f.left -= int64(n)
+	switch {
+	case f.left == 0:
+		err = io.EOF
+	case err == io.EOF:
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+func (f *fixed) Close() error { return nil }
 
 // send writes the request. The channel yields once the body has been written whole (nil) or failed; it is nil where
 // there is no body.

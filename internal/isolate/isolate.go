@@ -52,7 +52,7 @@ type Factory struct {
 	bin    workerd.Binary
 	box    *sandbox.Sandbox
 	opts   Options
-	out    *http.Server
+	out    *hop.Front
 	group  errgroup.Group
 	ctx    context.Context // cancelled by Close
 	cancel context.CancelCauseFunc
@@ -84,14 +84,14 @@ func New(lg *slog.Logger, bin workerd.Binary, box *sandbox.Sandbox, outward http
 		demand: demand{least: opts.Spares, want: opts.Spares},
 		tracer: loadTracer(lg, bin.Path)}
 	f.ctx, f.cancel = context.WithCancelCause(context.Background())
-	f.out = &http.Server{
+	f.out = hop.NewFront(&http.Server{
 		Handler:        outward,
 		MaxHeaderBytes: 256 << 10,
 		ErrorLog:       slog.NewLogLogger(lg.Handler(), slog.LevelDebug),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return context.WithValue(ctx, processKey{}, c.(*outConn).spare)
 		},
-	}
+	})
 	return f, nil
 }
 

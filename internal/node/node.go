@@ -404,7 +404,7 @@ func (n *node) run(ctx context.Context) error {
 	return errors.Join(err, parts.Wait())
 }
 
-func serve(s *http.Server, l net.Listener) error {
+func serve(s interface{ Serve(net.Listener) error }, l net.Listener) error {
 	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
