@@ -55,8 +55,8 @@ check: build ## what a reviewer expects: format, vet, staticcheck, vulnerabiliti
 	$(GO) test -count=1 .
 	$(GO) test -race -timeout 20m ./internal/...
 
-bench: build test/clients/node_modules/.package-lock.json ## Atoll beside bare workerd and miniflare
-	$(GO) run ./bench $(ARGS)
+bench: build test/clients/node_modules/.package-lock.json ## Atoll beside its baselines, into docs/performance.md; half an hour, with ARGS=-quick 5 minutes
+	$(GO) run ./bench -report $(ARGS)
 
 fuzz: ## each fuzz target for FUZZTIME (30s)
 	@scripts/fuzz.sh $(FUZZTIME)

@@ -101,6 +101,7 @@ func (b *bench) assetsTable(subjects []subjectServer, f siteFile, connections in
 		names = append(names, s.name)
 	}
 	t := newTable(fmt.Sprintf("Static assets, %s, %d connections (%d turns of %s)", f.name, connections, b.opts.pairs, b.opts.duration), loadColumns, names...)
+	t.ID = fmt.Sprintf("assets/%s/%d", f.name, connections)
 	for _, s := range subjects { // what is read and compiled at first is not measured
 		if _, err := b.offer(assetLoad(s, f, connections, time.Second)); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)

@@ -108,14 +108,17 @@ func (b *bench) startHello() (*server, error) {
 }
 
 // startChain starts two: a dispatch Worker on a TCP port, which reaches the hello Worker over a Unix socket.
-func (b *bench) startChain() (*server, error) {
-	path := filepath.Join(b.dir, "chain.sock")
+func (b *bench) startChain() (*server, error) { return b.startChainOf(helloName, helloScript) }
+
+// startChainOf is startChain with another user Worker.
+func (b *bench) startChainOf(name, script string) (*server, error) {
+	path := filepath.Join(b.dir, "chain-"+name+".sock")
 	ul, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
 	ul.SetUnlinkOnClose(false)
-	user, err := b.startBare("chain-user", bareConfig(helloScript, nil), ul)
+	user, err := b.startBare("chain-user", bareConfig(script, nil), ul)
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +127,7 @@ func (b *bench) startChain() (*server, error) {
 		user.kill()
 		return nil, err
 	}
-	front, err := b.startBare("chain-dispatch", bareConfig(bareDispatchScript, map[string]string{helloName: path}), l)
+	front, err := b.startBare("chain-dispatch", bareConfig(bareDispatchScript, map[string]string{name: path}), l)
 	if err != nil {
 		user.kill()
 		return nil, err

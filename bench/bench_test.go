@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"encoding/xml"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -225,6 +226,41 @@ T
 `
 	if out.String() != want {
 		t.Errorf("got %s", out.String())
+	}
+}
+
+// The report tells what a run has measured, and which claims it keeps.
+func TestReport(t *testing.T) {
+	kinds := newTable("T", []column{{Name: "requests/s"}}, routedByWorker, routedBySubdomain, routedByKV)
+	kinds.ID = "router/8"
+	rows := newTable("U", []column{{Name: "requests/s"}}, byMiniflare, byAtoll)
+	rows.ID = "bindings/KV <get>"
+	for i := range 3 {
+		kinds.add(routedByWorker, 100)
+		kinds.add(routedBySubdomain, float64(250+10*i))
+		rows.add(byMiniflare, 100)
+		rows.add(byAtoll, 50)
+	}
+	kinds.finish([2]string{routedBySubdomain, routedByWorker})
+	rows.finish([2]string{byAtoll, byMiniflare})
+	list := keep([]*table{kinds, rows})
+	if len(list) != 2 || list[0].median != 2.6 || list[0].low != 2.5 || !list[0].met() || list[1].median != 0.5 || list[1].met() {
+		t.Errorf("%+v", list)
+	}
+	b := &bench{root: t.TempDir(), tables: []*table{kinds, rows}}
+	if err := os.Mkdir(filepath.Join(b.root, "docs"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.writeReport(machine{CPU: "a <CPU>", Date: "2026-01-02T03:04:05Z"}); err != nil {
+		t.Fatal(err)
+	}
+	doc, err := os.ReadFile(filepath.Join(b.root, "docs/performance.md"))
+	if err != nil || !strings.Contains(string(doc), "| 2.60 | 2.50 to 2.70 | at least 2 | met |") || !strings.Contains(string(doc), "**missed**") {
+		t.Errorf("%v, %s", err, doc)
+	}
+	svg, err := os.ReadFile(filepath.Join(b.root, "docs/performance.svg"))
+	if err != nil || xml.Unmarshal(svg, new(struct{})) != nil || !strings.Contains(string(svg), ">2.60x<") {
+		t.Errorf("%v, %s", err, svg)
 	}
 }
 

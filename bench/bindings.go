@@ -113,6 +113,7 @@ func (b *bench) bindingTable(n *node, script string, row bindingRow) error {
 	}
 	t := newTable(fmt.Sprintf("%s, closed loop, %d connections (%d turns of %s)", row.name, bindingConnections, b.opts.pairs, b.opts.duration),
 		loadColumns, byMiniflare, byAtoll)
+	t.ID = "bindings/" + row.name
 	for _, s := range subjects {
 		if err := s.prepare(script, row); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)

@@ -106,6 +106,7 @@ func (b *bench) chainTable(subjects []subjectServer, connections int) error {
 	}
 	t := newTable(fmt.Sprintf("The chain, closed loop, %d connections (%d turns of %s)", connections, b.opts.pairs, b.opts.duration),
 		loadColumns, names...)
+	t.ID = fmt.Sprintf("chain/%d", connections)
 	n := b.listen()
 	for range b.opts.pairs {
 		for _, s := range subjects {

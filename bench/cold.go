@@ -80,6 +80,7 @@ func (b *bench) cold() error {
 	samples := 4 * b.opts.pairs
 	t := newTable(fmt.Sprintf("Cold start, client to first byte (%d turns)", samples), []column{{Name: "ms", Digits: 1}},
 		bareSpawn, bareBinary, atollCold)
+	t.ID = "cold"
 	var n *node
 	if !b.opts.bare {
 		var err error

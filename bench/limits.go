@@ -118,7 +118,12 @@ func (n *node) exactness() error {
 	noise := n.b.listen()
 	t := newTable(fmt.Sprintf("A spin's CPU time by its process's clock, among %d requests that wait in the same isolate (%d turns)", waiters, spins),
 		[]column{{Name: "ms", Digits: 2}}, spinning)
-	for range spins {
+	t.ID = "exactness"
+	turns := spins
+	if n.b.opts.quick {
+		turns = 20
+	}
+	for range turns {
 		before := clock(pid)
 		if err = spin(); err != nil {
 			break
@@ -191,6 +196,7 @@ func clock(pid int) time.Duration {
 func (n *node) neighbor() error {
 	t := newTable(fmt.Sprintf("A tenant's latency at %d requests/s, 8 connections (%d turns of %s)", neighborRate, n.b.opts.pairs, n.b.opts.duration),
 		[]column{{Name: "p50 ms", Digits: 2}, {Name: "p99 ms", Digits: 2}, {Name: "errors", Sum: true}}, alone, besideHog)
+	t.ID = "neighbor"
 	if err := n.ask(helloName, helloText); err != nil {
 		return err
 	}
@@ -267,8 +273,12 @@ func (b *bench) overhead() error {
 		}
 	}
 	pairs := max(limitPairs, b.opts.pairs)
+	if b.opts.quick {
+		pairs = b.opts.pairs
+	}
 	t := newTable(fmt.Sprintf("Overhead of limits on the chain, closed loop, 8 connections (%d turns of %s)", pairs, time.Second),
 		loadColumns, withoutLimits, withLimits)
+	t.ID = "overhead"
 	noise := b.listen()
 	for i := range pairs {
 		for j := range subjects { // who comes first changes, lest it matter

@@ -10,6 +10,7 @@ func (b *bench) live() error {
 	samples := 4 * b.opts.pairs
 	columns := []column{{Name: "ms", Digits: 1}}
 	t := newTable(fmt.Sprintf("Deploy to live (%d turns)", samples), columns, bareSpawn, bareBinary, atollDeploy, "  of it the upload")
+	t.ID = "live"
 	var n *node
 	if !b.opts.bare {
 		var err error

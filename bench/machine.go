@@ -31,10 +31,10 @@ func (b *bench) describeMachine() machine {
 	m := machine{
 		Date: time.Now().UTC().Format(time.RFC3339), CPU: "unknown", Cores: runtime.NumCPU(), Go: runtime.Version(),
 		Workerd: b.workerd.Version, V8Flags: strings.Join(v8Flags, " "), Atoll: "unknown",
-		Load: "closed loop on one thread",
+		Load: "one thread " + generatorPlace(),
 	}
 	if b.opts.wrk {
-		m.Load = "wrk"
+		m.Load = "wrk " + generatorPlace()
 	}
 	info, _ := os.ReadFile("/proc/cpuinfo")
 	for line := range strings.Lines(string(info)) {

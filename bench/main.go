@@ -43,13 +43,18 @@ type scenario struct {
 
 var scenarios = []scenario{
 	{"chain", "requests/s, p50, p99: bare workerd, the bare two-process chain, miniflare's, Atoll's", true, (*bench).chain},
+	{"router", "built-in routers by subdomain and KV beside a dispatch Worker", true, (*bench).router},
+	{"plans", "the chain with a KV lookup of the customer's plan, beside miniflare's", true, (*bench).plans},
 	{"subrequest", "the same with one subrequest, without and with an outbound Worker", true, (*bench).subrequest},
+	{"stream", "bodies of 100 MB through the bare two-process chain and Atoll's", true, (*bench).stream},
+	{"sockets", "2,000 idle WebSockets, likewise", true, (*bench).sockets},
 	{"cold", "first request of a never-run script beside spawning bare workerd", true, (*bench).cold},
 	{"live", "deploy until the edge answers with it, beside spawning bare workerd", true, (*bench).live},
+	{"density", "memory of 500 warm scripts (-warm N for others) beside bare workerd's, and a request's cost beside them", true, (*bench).density},
 	{"customers200", "200 customers: all answering, start-up times, memory", false, (*bench).customers},
 	{"scripts100k", "a namespace with 100,000 scripts beside one with 10 (-scripts N for fewer)", false, (*bench).scripts},
 	{"limits", "CPU limits: how exact, what they cost, what a neighbor of a hog feels", true, (*bench).limits},
-	{"assets", "static files beside nginx: small HTML, a 100 KB script, a 10 MB file", false, (*bench).assets},
+	{"assets", "static files beside nginx: small HTML, a 100 KB script, a 10 MB file", true, (*bench).assets},
 	{"bindings", "a Worker's bindings beside the same under miniflare (-rows for some of them)", true, (*bench).bindings},
 	{"redeploy", "30 s of load with a deploy a second: lost and mixed answers", false, (*bench).redeploy},
 }
@@ -60,6 +65,9 @@ type options struct {
 	pairs       int
 	connections []int
 	scripts     int
+	warm        int
+	quick       bool
+	report      bool
 	rows        string
 	workerd     string
 	atoll       string
@@ -83,7 +91,9 @@ type bench struct {
 func main() {
 	// Children are told to die with the thread that started them: all are started here, on the main thread.
 	runtime.LockOSThread()
-	if len(os.Args) == 2 && os.Args[1] == loadArg {
+	isLoad := len(os.Args) == 2 && os.Args[1] == loadArg
+	pin(isLoad)
+	if isLoad {
 		if err := loadMain(os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
@@ -110,6 +120,9 @@ func parseFlags(args []string) (o options, err error) {
 	f.IntVar(&o.pairs, "pairs", 5, "how many times each subject has its turn; cold and live: four times as often")
 	f.StringVar(&connections, "connections", connections, "comma-separated `numbers` of the loads' connections")
 	f.IntVar(&o.scripts, "scripts", 100_000, "scripts of scripts100k")
+	f.IntVar(&o.warm, "warm", 500, "warm scripts of density")
+	f.BoolVar(&o.quick, "quick", false, "two turns of one second at 8 connections, 50 warm scripts: to try the scenarios, not to measure")
+	f.BoolVar(&o.report, "report", false, "write docs/performance.md and its chart, and bench/results.json")
 	f.StringVar(&o.rows, "rows", "", "comma-separated `names` of the rows of bindings; default: all")
 	f.StringVar(&o.workerd, "workerd", "", "`path` of workerd; default: the one that npm installed in engine")
 	f.StringVar(&o.atoll, "atoll", "", "`path` of atoll; default: built from this tree")
@@ -132,6 +145,9 @@ func parseFlags(args []string) (o options, err error) {
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
+	if o.quick {
+		o.pairs, o.duration, connections, o.warm = 2, time.Second, "8", 50
+	}
 	for n := range strings.SplitSeq(connections, ",") {
 		k, err := strconv.Atoi(n)
 		if err != nil || k < 1 {
@@ -139,8 +155,8 @@ func parseFlags(args []string) (o options, err error) {
 		}
 		o.connections = append(o.connections, k)
 	}
-	if o.pairs < 1 || o.duration < time.Second || o.scripts < 10 || f.NArg() > 0 {
-		return o, errors.New("at least one pair, one second and ten scripts, and no arguments; -h shows the flags")
+	if o.pairs < 1 || o.duration < time.Second || o.scripts < 10 || o.warm < 11 || f.NArg() > 0 {
+		return o, errors.New("at least one pair, one second, ten scripts and eleven warm ones, and no arguments; -h shows the flags")
 	}
 	return o, nil
 }
@@ -205,8 +221,13 @@ func run(ctx context.Context) error {
 		}
 	}
 	fmt.Println("\nRatios are medians over the pairs, with the least and the greatest; the figures are of this machine and hour only.")
-	if opts.json {
-		return b.writeJSON(m)
+	if opts.json || opts.report {
+		if err := b.writeJSON(m); err != nil {
+			return err
+		}
+	}
+	if opts.report {
+		return b.writeReport(m)
 	}
 	return nil
 }

@@ -79,6 +79,7 @@ func (b *bench) subrequestTable(subjects []subjectServer, connections int) error
 	}
 	t := newTable(fmt.Sprintf("One subrequest, closed loop, %d connections (%d turns of %s)", connections, b.opts.pairs, b.opts.duration),
 		loadColumns, names...)
+	t.ID = fmt.Sprintf("subrequest/%d", connections)
 	noise := b.listen()
 	for range b.opts.pairs {
 		for _, s := range subjects {

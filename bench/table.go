@@ -12,6 +12,7 @@ import (
 // table is what a scenario measured: subjects beside each other, each sample of one taken in the same minute as the
 // sample of the same index of the others. Only the ratios mean anything on another machine.
 type table struct {
+	ID       string    `json:"id,omitempty"`
 	Title    string    `json:"title"`
 	Notes    []string  `json:"notes,omitempty"`
 	Columns  []column  `json:"columns"`
