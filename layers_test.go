@@ -28,7 +28,7 @@ var layers = [][]string{
 	{"fault", "atoll", "wire"}, // words: the standard library only
 	{"durable", "sqlite"},      // files
 	{"limits", "route", "hop", "invocation", "sandbox", "terminate", "workerd", "upload", "store"}, // leaves
-	{"auth", "kv", "r2", "queue", "cache", "assets", "egress", "isolate", "router"},                // services
+	{"auth", "kv", "r2", "queue", "objects", "cache", "assets", "egress", "isolate", "router"},     // services
 	{"dispatch"},                  // which process serves a version
 	{"binding", "deploy", "cron"}, // decisions
 	{"edge", "api"},               // faces

@@ -41,6 +41,7 @@ type Script struct {
 	Active           VersionID         // deployed at 100%
 	Version          *Version          // the active version; nil in lists that do not load it
 	Settings         NamespaceSettings // of its dispatch namespace
+	Classes          []Class           // whose instances are Durable Objects, by name
 }
 
 // Version is one immutable upload of a script: its modules, bindings and settings.
@@ -67,6 +68,7 @@ type Version struct {
 	StartupMs          int64
 	Trusted            bool    // deployed to the account, or to a namespace that was trusted then
 	Assets             *Assets // nil: none
+	Classes            []Class // the script's when the version was made
 }
 
 // HasCode reports whether the version has a Worker; one without has only assets.

@@ -157,6 +157,11 @@ func (s *Service) checkBindings(ctx context.Context, d *draft) error {
 		if b.Type == "assets" && d.version.Assets == nil {
 			return fault.Newf(fault.Invalid, 10021, "binding %s of type assets: the Worker has no static assets; name them in metadata.assets, or keep those it has with keep_assets", b.Name)
 		}
+		if b.Type == "durable_object_namespace" { // unlike others it is checked each time: migrations change what there is
+			if err := d.classes.checkBinding(d.ref, b); err != nil {
+				return err
+			}
+		}
 		if old, ok := find(d.base, b.Name); ok && old.Type == b.Type && string(old.Fields) == string(b.Fields) {
 			continue
 		}

@@ -29,6 +29,7 @@ func (s *Service) PatchSettings(ctx context.Context, ref atoll.ScriptRef, md *up
 		if err := s.setAssets(ctx, d, md); err != nil {
 			return err
 		}
+		d.migrations = md.Migrations
 		if d.change, err = scriptChange(md, d.current); err != nil {
 			return err
 		}

@@ -164,7 +164,7 @@ func TestVersions(t *testing.T) {
 		t.Errorf("the third version has %s", got)
 	}
 	_, _, err = b.Upload(ctx, front, form(t, `{"main_module":"w.js","migrations":{"new_tag":"v1"}}`, "w.js", fetch), store1)
-	refused(t, err, 10021, "metadata.migrations")
+	refused(t, err, 10211, "metadata.migrations")
 	_, _, err = b.Upload(ctx, front, form(t, `{"main_module":"w.js"}`, "w.js", "throw: boom"), store1)
 	refused(t, err, 10021, "boom")
 

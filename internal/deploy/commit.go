@@ -28,6 +28,9 @@ type draft struct {
 	trigger string // what made the version, for its annotations: "upload", "settings" or "secret"
 	deploy  bool
 	change  store.ScriptChange
+
+	migrations *upload.Migrations // of the script's Durable Object classes; nil: none
+	classes    classes            // what they make of them
 }
 
 // commit checks, starts, writes and publishes the draft. The caller holds the script's lock.
@@ -36,6 +39,9 @@ func (s *Service) commit(ctx context.Context, d *draft) (*atoll.Script, error) {
 	v.ID, v.Created, v.Source = atoll.VersionID(atoll.NewUUID()), time.Now(), d.source
 	v.Annotations = withTrigger(v.Annotations, d.trigger)
 	v.Etag = etag(v)
+	if err := d.migrate(); err != nil {
+		return nil, err
+	}
 	if err := s.checkBindings(ctx, d); err != nil {
 		return nil, err
 	}
@@ -46,6 +52,9 @@ func (s *Service) commit(ctx context.Context, d *draft) (*atoll.Script, error) {
 		return nil, err
 	}
 	if err := s.validate(ctx, d); err != nil {
+		return nil, err
+	}
+	if err := d.classes.checkExports(v); err != nil {
 		return nil, err
 	}
 	for _, f := range d.files {

@@ -31,7 +31,7 @@ var (
 	front = atoll.ScriptRef{Account: acct, Name: "front"}
 )
 
-// runner is a Runner that runs scripts of one line: "handlers: fetch scheduled" loads, "throw: boom" does not. Like a
+// runner is a Runner that runs scripts of one line: "handlers: fetch scheduled +Class" loads, "throw: boom" does not. Like a
 // real one it reads the active version from the store when it was told to look.
 type runner struct {
 	store *store.DB
@@ -70,7 +70,13 @@ func (r *runner) Validate(_ context.Context, v *atoll.Version, _ atoll.ScriptRef
 		if string(line[1]) == "throw" {
 			return Started{}, fault.Newf(fault.Invalid, 10021, "Uncaught Error:%s", line[2])
 		}
-		started.Handlers = strings.Fields(string(line[2]))
+		for word := range strings.FieldsSeq(string(line[2])) {
+			if class, ok := strings.CutPrefix(word, "+"); ok {
+				started.Named = append(started.Named, atoll.NamedHandlers{Name: class, Handlers: []string{"fetch"}})
+			} else {
+				started.Handlers = append(started.Handlers, word)
+			}
+		}
 	}
 	started.StartupMs = 7
 	return started, nil
@@ -258,7 +264,7 @@ func TestUpload_first(t *testing.T) {
 		"placement":{"mode":"smart"},"usage_model":"standard","annotations":{"workers/tag":"v1"},"exported_handlers":["fetch"],
 		"migrations":{"new_tag":"v1","new_classes":["A"]},
 		"bindings":[{"type":"plain_text","name":"P","text":"x"},{"type":"secret_text","name":"S","text":"s3"},{"type":"kv_namespace","name":"K","namespace_id":"`+kvID+`"}]}`,
-		"w.js", "handlers: fetch scheduled", "w.js.map", "{}"), UploadOptions{Deploy: true, Source: "wrangler"})
+		"w.js", "handlers: fetch scheduled +A", "w.js.map", "{}"), UploadOptions{Deploy: true, Source: "wrangler"})
 	ok(t, err)
 	stored, err := b.store.Script(ctx, cust)
 	ok(t, err)
@@ -278,7 +284,7 @@ func TestUpload_first(t *testing.T) {
 			t.Errorf("bindings are %s", got)
 		}
 	}
-	if got := b.run.code(t, cust); got != "handlers: fetch scheduled" {
+	if got := b.run.code(t, cust); got != "handlers: fetch scheduled +A" {
 		t.Errorf("serving %q", got)
 	}
 }

@@ -30,6 +30,9 @@ func (s *Service) Deploy(ctx context.Context, ref atoll.ScriptRef, d Deployment)
 		return store.Deployment{}, fmt.Errorf("deploy %s: %w", ref, err)
 	}
 	defer release()
+	if err := s.checkClasses(ctx, ref, id); err != nil {
+		return store.Deployment{}, fmt.Errorf("deploy %s: %w", ref, err)
+	}
 	defer s.run.Publish(ref)
 	done, err := s.store.Deploy(ctx, ref, id, d.Source, withTrigger(d.Annotations, "deployment"))
 	if err != nil {
@@ -37,6 +40,20 @@ func (s *Service) Deploy(ctx context.Context, ref atoll.ScriptRef, d Deployment)
 	}
 	s.lg.Info("version deployed", "account", ref.Account, "script", ref.String(), "version", id)
 	return done, nil
+}
+
+// checkClasses refuses a version that was made before or without the last migration of the script's Durable Object classes:
+// https://developers.cloudflare.com/workers/configuration/versions-and-deployments/rollbacks/#bindings
+func (s *Service) checkClasses(ctx context.Context, ref atoll.ScriptRef, id atoll.VersionID) error {
+	script, err := s.store.Script(ctx, ref)
+	if err != nil {
+		return err
+	}
+	v, err := s.store.Version(ctx, ref, id)
+	if err == nil && !sameClasses(script, v) {
+		err = fault.Newf(fault.Invalid, 10211, "version %s cannot be deployed: Durable Object migrations have been applied that it was not made for", id)
+	}
+	return err
 }
 
 // wholeVersion returns the one version that gets all requests. A split between two is refused by name.

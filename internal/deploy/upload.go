@@ -44,7 +44,7 @@ func (s *Service) Upload(ctx context.Context, ref atoll.ScriptRef, up *upload.Up
 		return nil, nil, fmt.Errorf("upload %s: %w", ref, err)
 	}
 	md := &up.Metadata
-	d := draft{ref: ref, current: cur, files: up.Modules, source: o.Source, trigger: "upload", deploy: o.Deploy}
+	d := draft{ref: ref, current: cur, files: up.Modules, source: o.Source, trigger: "upload", deploy: o.Deploy, migrations: up.Metadata.Migrations}
 	whole := up.HasModules || onlyAssets(up)
 	if whole {
 		d.version = fresh(md)
@@ -80,7 +80,7 @@ func allowUpload(cur current, ref atoll.ScriptRef, up *upload.Upload, o UploadOp
 	case cur.base == nil && !up.HasModules && !onlyAssets(up):
 		return fault.New(fault.Invalid, 10021, "the script does not exist yet: its first upload must have modules")
 	case !o.Deploy && up.Metadata.Migrations != nil:
-		return fault.New(fault.Invalid, 10021, "metadata.migrations: a version that is not deployed at once cannot have migrations")
+		return fault.New(fault.Invalid, 10211, "metadata.migrations: a version that is not deployed at once cannot have migrations")
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"atoll.dev/atoll/internal/atoll"
@@ -40,6 +41,7 @@ type Reply struct {
 	process    *isolate.Process
 	invocation *invocation.Invocation
 	leave      func()
+	closed     func()             // it is no WebSocket any more; nil: it is none
 	cancel     context.CancelFunc // nil: the call has no time limit
 }
 
@@ -56,6 +58,9 @@ func (r *Reply) Close() {
 	}
 	r.invocation.End()
 	r.process.Meter.End()
+	if r.closed != nil {
+		r.closed()
+	}
 	r.process.Release()
 	r.leave()
 }
@@ -112,6 +117,9 @@ func (d *Dispatcher) try(ctx context.Context, c Call) (*Reply, error) {
 		leave()
 		return nil, err
 	}
+	if len(p.Spec.Classes) > 0 {
+		stand(p, limits, c.Outbound)
+	}
 	inv := p.Invocations.Begin(invocation.Options{Ray: c.Request.Header.Get("Cf-Ray"), Limits: limits, Outbound: c.Outbound, OnBehalf: c.OnBehalf, Hops: c.Hops})
 	reply := &Reply{process: p, invocation: inv, leave: leave}
 	began := time.Now()
@@ -124,9 +132,12 @@ func (d *Dispatcher) try(ctx context.Context, c Call) (*Reply, error) {
 		err = failure(reply.Response)
 	}
 	if err == nil {
+		if reply.StatusCode == http.StatusSwitchingProtocols {
+			reply.closed = p.WebSocket()
+		}
 		return reply, nil
 	}
-	if errors.Is(err, ErrNeverResponds) && p.Meter.Claim() {
+	if isEngines(err) && p.Meter.Claim() {
 		err = ErrCPU
 	}
 	over := context.Cause(ctx)
@@ -179,7 +190,7 @@ func (d *Dispatcher) ending(p *isolate.Process, began time.Time) error {
 	switch cause := p.Cause(); {
 	case errors.Is(cause, isolate.ErrMemory):
 		return ErrMemory
-	case errors.Is(cause, isolate.ErrCPU) && time.Since(began) >= p.CPU: // a younger one cannot be the one that was over it
+	case errors.Is(cause, isolate.ErrCPU) && time.Since(began) >= p.Meter.Limit(): // a younger one cannot be the one that was over it
 		return ErrCPU
 	}
 	return ErrCrashed
@@ -197,6 +208,13 @@ func failure(res *hop.Response) error {
 		return ErrNeverResponds
 	}
 	return nil
+}
+
+// isEngines tells whether an error is the engine's own, by which it fails what was stopped in the middle: the request
+// itself, or what the Worker called in a Durable Object.
+func isEngines(err error) bool {
+	var e *Exception
+	return errors.As(err, &e) && (e == ErrNeverResponds || strings.HasPrefix(e.Message, "internal error; reference = "))
 }
 
 func unpack(packed string) *Exception {

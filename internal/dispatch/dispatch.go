@@ -113,7 +113,8 @@ type script struct {
 	gone     bool           // removed from the table
 	version  *atoll.Version // nil: to be read
 	settings atoll.NamespaceSettings
-	changes  int // counts Publish
+	classes  []atoll.Class // of Durable Objects; not empty: see objects.go
+	changes  int           // counts Publish
 	procs    []*isolate.Process
 	replaced []*isolate.Process // of versions before, which finish what they hold
 	starting chan struct{}      // closed when the start in progress has ended; nil: none is
@@ -199,10 +200,17 @@ func (d *Dispatcher) active(ctx context.Context, s *script) (*atoll.Version, int
 		}
 		s.mu.Lock()
 		if s.changes == changes {
-			s.version, s.settings = sc.Version, sc.Settings
+			s.version, s.settings, s.classes = sc.Version, sc.Settings, sc.Classes
 		}
 		s.mu.Unlock()
 	}
+}
+
+// spec is what a process of the script is started with.
+func (s *script) spec(version *atoll.Version) isolate.Spec {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return isolate.Spec{Ref: s.ref, Version: version, Memory: s.settings.MemoryMB, Jitless: s.settings.Jitless, Classes: s.classes}
 }
 
 // namespace returns the settings of the script's namespace, as they were when its version was read.
@@ -235,6 +243,9 @@ func (s *script) pick(k kind, changes int) (*isolate.Process, <-chan struct{}, e
 		return nil, done, nil // look again
 	}
 	s.lastUse = time.Now()
+	if len(s.classes) > 0 {
+		return s.pickOnlyLocked(k)
+	}
 	var best *isolate.Process
 	least := 0
 	for _, p := range s.procs {
@@ -248,6 +259,11 @@ func (s *script) pick(k kind, changes int) (*isolate.Process, <-chan struct{}, e
 	if best != nil && best.Acquire() {
 		return best, nil, nil
 	}
+	return s.mayAddLocked()
+}
+
+// mayAddLocked chooses the caller to start a process, or returns a channel to wait for while somebody else does.
+func (s *script) mayAddLocked() (*isolate.Process, <-chan struct{}, error) {
 	if s.starting != nil {
 		return nil, s.starting, nil
 	}
@@ -261,14 +277,15 @@ func (s *script) pick(k kind, changes int) (*isolate.Process, <-chan struct{}, e
 // add starts one more process of the kind, or takes the one that validated its version. Its caller has set s.starting.
 func (d *Dispatcher) add(s *script, k kind) error {
 	version := k.version
-	settings := s.namespace()
+	spec := s.spec(version)
+	spec.Load = d.load
 	var p *isolate.Process
-	if settings.MemoryMB == 0 && !settings.Jitless { // it was validated without them
+	if spec.Memory == 0 && !spec.Jitless && len(spec.Classes) == 0 { // it was validated without them
 		p = d.takeWarm(version.ID)
 	}
 	var err error
 	if p == nil {
-		p, err = d.start.Start(isolate.Spec{Ref: s.ref, Version: version, Load: d.load, Memory: settings.MemoryMB, Jitless: settings.Jitless})
+		p, err = d.start.Start(spec)
 	}
 	if err == nil {
 		if p.CPU = k.cpu; !d.opts.WithoutLimits {
@@ -288,7 +305,7 @@ func (d *Dispatcher) add(s *script, k kind) error {
 		return fmt.Errorf("start %s: %w", s.ref, err)
 	}
 	if !current {
-		p.Retire()
+		d.retire(p)
 		return nil
 	}
 	go d.watch(s, p, time.Now()) // ends with the process, which the factory ends
@@ -359,7 +376,7 @@ func (d *Dispatcher) Publish(ref atoll.ScriptRef) {
 	over := s.replaceLocked(old)
 	s.mu.Unlock()
 	for _, p := range old {
-		p.Retire()
+		d.retire(p)
 	}
 	for _, p := range over {
 		p.Kill()

@@ -104,7 +104,7 @@ func (d *Dispatcher) scale(before map[*isolate.Process]usage, now time.Time, roo
 				was, ok := before[p]
 				allBusy = allBusy && ok && float64(wanted-was.wanted) > busy*float64(now.Sub(was.when))
 			}
-			if allBusy && roomy && s.mayStart(k.version) {
+			if allBusy && roomy && len(procs[0].Spec.Classes) == 0 && s.mayStart(k.version) {
 				if err := d.add(s, k); err != nil {
 					d.lg.Warn("cannot start another process", "script", s.ref.String(), "err", err)
 				}
@@ -157,7 +157,7 @@ func (d *Dispatcher) stopIdle(now time.Time, short bool) {
 		for _, p := range procs {
 			holds, last := p.Load()
 			switch {
-			case holds > 0:
+			case holds > 0 || len(p.Spec.Classes) > 0: // its objects may have alarms
 			case now.Sub(last) > d.opts.IdleAfter:
 				d.stop(s, p)
 			case short:
@@ -174,7 +174,7 @@ func (d *Dispatcher) stopIdle(now time.Time, short bool) {
 // stop takes a process off its script and retires it. A request that has just taken hold of it is still served.
 func (d *Dispatcher) stop(s *script, p *isolate.Process) {
 	s.remove(p)
-	p.Retire()
+	d.retire(p)
 }
 
 func (d *Dispatcher) all() []*script {

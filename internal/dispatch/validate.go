@@ -27,7 +27,8 @@ const warmFor = 30 * time.Second
 // JavaScript's own message. The process stays warm for a Publish that soon follows.
 func (d *Dispatcher) Validate(ctx context.Context, v *atoll.Version, ref atoll.ScriptRef, load func(hash string) ([]byte, error)) (Started, error) {
 	began := time.Now()
-	p, err := d.start.Start(isolate.Spec{Ref: ref, Version: v, Load: load})
+	// Its Durable Objects have no storage: another version may be using it.
+	p, err := d.start.Start(isolate.Spec{Ref: ref, Version: v, Load: load, Classes: v.Classes, Volatile: true})
 	if err != nil {
 		return Started{}, fmt.Errorf("start %s: %w", ref, err)
 	}
@@ -37,6 +38,10 @@ func (d *Dispatcher) Validate(ctx context.Context, v *atoll.Version, ref atoll.S
 		return Started{}, err
 	}
 	started.StartupMs = time.Since(began).Milliseconds()
+	if len(v.Classes) > 0 {
+		p.Kill() // it serves nobody without storage
+		return started, nil
+	}
 	d.keepWarm(p)
 	time.AfterFunc(warmFor, func() { d.cool(v.ID, p) })
 	return started, nil

@@ -66,3 +66,15 @@ func noSpace(err error) error {
 	}
 	return err
 }
+
+// MakeDir makes a directory whose parent exists, where it is missing.
+func MakeDir(path string, perm fs.FileMode) error {
+	err := os.Mkdir(path, perm)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err == nil {
+		err = syncDir(filepath.Dir(path))
+	}
+	return noSpace(err)
+}

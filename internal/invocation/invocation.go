@@ -79,6 +79,7 @@ type Invocation struct {
 	// Guarded by the registry's lock.
 	used  int64     // subrequests
 	ended time.Time // zero: its response has not ended
+	since time.Time // of a standing one: when it began to count anew; zero: it is none
 }
 
 // linger is how long an invocation's waitUntil work may go on after its response.
@@ -131,6 +132,24 @@ func (r *Registry) Begin(o Options) *Invocation {
 	return inv
 }
 
+// standingFor is how long a standing invocation's subrequests count.
+const standingFor = time.Minute
+
+// Stand registers the invocation that stands for all events of the process that the node does not begin, under the tag
+// o.Ray. It has its subrequests for each minute. A later call takes the place of an earlier one, and what that has used.
+func (r *Registry) Stand(o Options) {
+	inv := &Invocation{Tag: o.Ray, Options: o, registry: r, since: time.Now()}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.live == nil {
+		r.live = map[string]*Invocation{}
+	}
+	if old := r.live[o.Ray]; old != nil {
+		inv.used, inv.since = old.used, old.since
+	}
+	r.live[o.Ray] = inv
+}
+
 // End says that the invocation's response has ended; only its waitUntil work may still go on.
 func (inv *Invocation) End() { inv.registry.end(inv, time.Now()) }
 
@@ -180,7 +199,8 @@ func (r *Registry) Only() *Invocation {
 func (r *Registry) Charge(tag string) (inv *Invocation, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.sweepLocked(time.Now())
+	now := time.Now()
+	r.sweepLocked(now)
 	inv = r.live[tag]
 	if inv == nil {
 		for _, i := range r.live {
@@ -189,7 +209,13 @@ func (r *Registry) Charge(tag string) (inv *Invocation, ok bool) {
 			}
 		}
 	}
-	if inv == nil || inv.leftLocked() <= 0 {
+	if inv == nil {
+		return nil, false
+	}
+	if !inv.since.IsZero() && now.Sub(inv.since) >= standingFor {
+		inv.used, inv.since = 0, now
+	}
+	if inv.leftLocked() <= 0 {
 		return inv, false
 	}
 	inv.used++

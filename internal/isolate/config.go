@@ -25,6 +25,9 @@ type Spec struct {
 	Load    func(hash string) ([]byte, error) // reads a module's bytes
 	Memory  int                               // of the isolate, in MiB; 0: as the Factory's Options say
 	Jitless bool                              // no machine code made at run time, and so no WebAssembly
+
+	Classes  []atoll.Class // whose instances are Durable Objects
+	Volatile bool          // what they store is lost with the process
 }
 
 // V8Flags are those of every process whose isolate may use so many MiB. Single-threaded, so that CPU time cannot pass
@@ -48,6 +51,7 @@ const (
 	preludeModule        = "atoll-prelude.js"
 	errorsModule         = "atoll-errors.js"
 	queueModule          = "atoll-queue.js"
+	objectsModule        = "atoll-objects.js"
 	serviceWorkerModule  = "atoll-serviceworker.js"
 	serviceWorkerMain    = "atoll-main.js"
 	serviceWorkerGlobals = "atoll-globals.js"
@@ -72,6 +76,8 @@ var (
 	queueSource string
 	//go:embed js/wrapper.js
 	wrapperSource string
+	//go:embed js/objects.js
+	objectsSource string
 	//go:embed js/serviceworker.js
 	serviceWorkerSource []byte
 	//go:embed js/invocation.js
@@ -127,9 +133,9 @@ const (
 
 // configure makes the configuration message of one process: the wrapper before the user's modules, and every way out of the
 // process an external service behind the one socket, told apart by a header that user code cannot touch.
-func configure(spec Spec, bin workerd.Binary, outDir string, logBytes int64) ([]byte, error) {
+func configure(spec Spec, bin workerd.Binary, p *Process, logBytes int64) ([]byte, error) {
 	v := spec.Version
-	modules, err := loadModules(spec, logBytes)
+	modules, err := loadModules(spec, p.ObjectsTag, logBytes)
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +146,7 @@ func configure(spec Spec, bin workerd.Binary, outDir string, logBytes int64) ([]
 		GlobalOutbound:     &workerd.Designator{Name: ServiceEgress},
 		CacheAPIOutbound:   &workerd.Designator{Name: ServiceCache},
 	}
-	outward := func(name string) workerd.Service { return outwardService(name, "unix:"+outDir+"/sock") }
+	outward := func(name string) workerd.Service { return outwardService(name, "unix:"+p.outGuest+"/sock") }
 	services := []workerd.Service{outward(ServiceEgress), outward(ServiceCache), {Name: "internet", Kind: outward(ServiceEgress).Kind}}
 	for i, b := range v.Bindings {
 		service := ServiceBinding + strconv.Itoa(i)
@@ -155,6 +161,9 @@ func configure(spec Spec, bin workerd.Binary, outDir string, logBytes int64) ([]
 			services = append(services, outward(service))
 		}
 		w.Bindings = append(w.Bindings, workerd.Binding{Name: b.Name, Value: value})
+	}
+	if len(spec.Classes) > 0 {
+		services = append(services, host(&w, spec, p.objectsGuest)...)
 	}
 	socket := workerd.HTTPOptions{ForwardedProtoHeader: HeaderProto}
 	// Without a header name workerd makes request.cf of the peer's address; with one that never comes it is undefined.
@@ -190,6 +199,23 @@ func outwardService(name, address string) workerd.Service {
 	}}
 }
 
+// host makes the Worker one that has Durable Objects, and returns the service that they need: the directory, as the process
+// sees it, that holds those of the classes.
+func host(w *workerd.Worker, spec Spec, dir string) []workerd.Service {
+	for _, c := range spec.Classes {
+		w.DurableObjectNamespaces = append(w.DurableObjectNamespaces, workerd.DurableObjectNamespace{ClassName: c.Name, UniqueKey: c.ID, EnableSQL: c.SQLite})
+	}
+	if spec.Volatile {
+		w.DurableObjectStorage = workerd.Storage{InMemory: true}
+		return nil
+	}
+	w.DurableObjectStorage = workerd.Storage{LocalDisk: serviceObjects}
+	return []workerd.Service{{Name: serviceObjects, Kind: workerd.Disk{Path: dir, Writable: true}}}
+}
+
+// serviceObjects is the service that Durable Objects are stored by.
+const serviceObjects = "objects"
+
 // bindingValue makes one binding. needs tells whether it uses the outward service of the given name.
 func bindingValue(spec Spec, b atoll.Binding, service string) (v workerd.BindingValue, needs bool, err error) {
 	var f struct {
@@ -200,6 +226,7 @@ func bindingValue(spec Spec, b atoll.Binding, service string) (v workerd.Binding
 		Format      string          `json:"format"`
 		Usages      []string        `json:"usages"`
 		Extractable bool            `json:"extractable"`
+		ClassName   string          `json:"class_name"`
 	}
 	if len(b.Fields) > 0 {
 		if err := json.Unmarshal(b.Fields, &f); err != nil {
@@ -236,6 +263,8 @@ func bindingValue(spec Spec, b atoll.Binding, service string) (v workerd.Binding
 	case "version_metadata":
 		meta, err := json.Marshal(map[string]any{"id": spec.Version.ID, "tag": spec.Version.Annotations["workers/tag"], "timestamp": spec.Version.Created.UTC().Format("2006-01-02T15:04:05.000Z")})
 		return workerd.JSON(meta), false, err
+	case "durable_object_namespace":
+		return workerd.DurableObjects{ClassName: f.ClassName}, false, nil
 	case "kv_namespace":
 		return workerd.KVNamespace{Name: service}, true, nil
 	case "queue":
@@ -267,7 +296,7 @@ func loadPart(spec Spec, part string) ([]byte, error) {
 }
 
 // loadModules reads the user's modules and puts ours in front.
-func loadModules(spec Spec, logBytes int64) ([]workerd.Module, error) {
+func loadModules(spec Spec, objectsTag string, logBytes int64) ([]workerd.Module, error) {
 	v := spec.Version
 	main := v.MainModule
 	prelude := strings.Replace(preludeSource, `"@ERRORS@"`, quote("./"+errorsModule), 1)
@@ -286,6 +315,11 @@ func loadModules(spec Spec, logBytes int64) ([]workerd.Module, error) {
 		modules = append(modules, own...)
 	}
 	wrapper := strings.NewReplacer(`"@PRELUDE@"`, quote("./"+preludeModule), `"@QUEUE@"`, quote("./"+queueModule), `"@MAIN@"`, quote(importable(main))).Replace(wrapperSource)
+	if len(spec.Classes) > 0 {
+		wrapper = hosted(wrapper, spec.Classes)
+		objects := strings.NewReplacer(`"@PRELUDE@"`, quote("./"+preludeModule), `"@OBJECTS@"`, quote(objectsTag)).Replace(objectsSource)
+		modules = append(modules, workerd.Module{Name: objectsModule, Body: []byte(objects)})
+	}
 	modules[0] = workerd.Module{Name: wrapperModule, Body: []byte(wrapper)}
 	for _, m := range v.Modules {
 		kind, ok := moduleKinds[m.Type]
@@ -305,6 +339,17 @@ func loadModules(spec Spec, logBytes int64) ([]workerd.Module, error) {
 		modules = append(modules, workerd.Module{Name: m.Name, Kind: kind, Body: data})
 	}
 	return modules, nil
+}
+
+// hosted has the wrapper export classes of its own in the place of the user's. An export of its own goes before one of the same
+// name that it passes on.
+func hosted(wrapper string, classes []atoll.Class) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "import { hosted } from %s;\n%s", quote("./"+objectsModule), wrapper)
+	for i, c := range classes {
+		fmt.Fprintf(&b, "const class%d = hosted(user[%s], %[2]s);\nexport { class%[1]d as %[2]s };\n", i, quote(c.Name))
+	}
+	return b.String()
 }
 
 var moduleKinds = map[atoll.ModuleType]workerd.ModuleKind{

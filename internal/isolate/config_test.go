@@ -28,7 +28,7 @@ func TestOurModulesAreOurs(t *testing.T) {
 			t.Errorf("a Worker may bring a module %s", name)
 		}
 		v := &atoll.Version{MainModule: "w.js", Modules: []atoll.Module{{Name: "w.js", Type: atoll.ESModule}, {Name: "x/../" + name, Type: atoll.ESModule}}}
-		_, err := loadModules(Spec{Version: v, Load: func(string) ([]byte, error) { return nil, nil }}, DefaultLogBytes)
+		_, err := loadModules(Spec{Version: v, Load: func(string) ([]byte, error) { return nil, nil }}, "", DefaultLogBytes)
 		if fault.KindOf(err) != fault.Invalid {
 			t.Errorf("a version with a module %s: %v", name, err)
 		}

@@ -6,7 +6,8 @@
 //
 // The package decides nothing about when a process is started or stopped: package dispatch does. Its invariant: a process
 // belongs to one version of one script from the moment it is fed until it is gone, and no configuration, which holds
-// secrets, is ever in a file, an argument or an environment variable.
+// secrets, is ever in a file, an argument or an environment variable. Two processes never have the storage of one Durable
+// Object class, see [Disks].
 //
 // # Concurrency
 //
@@ -31,6 +32,7 @@ import (
 
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/hop"
+	"atoll.dev/atoll/internal/invocation"
 	"atoll.dev/atoll/internal/sandbox"
 	"atoll.dev/atoll/internal/terminate"
 	"atoll.dev/atoll/internal/workerd"
@@ -38,12 +40,21 @@ import (
 
 // Options configure a Factory.
 type Options struct {
-	Dir      string // for the sockets; emptied at New
-	Spares   int    // spare processes to keep at the least; more while they run out
-	Memory   int    // of an isolate whose Spec sets none, in MiB; DefaultMemory
-	LogBytes int64  // that an invocation may write to its console; DefaultLogBytes
+	Dir           string // for the sockets; emptied at New
+	Spares        int    // spare processes to keep at the least; more while they run out
+	Memory        int    // of an isolate whose Spec sets none, in MiB; DefaultMemory
+	LogBytes      int64  // that an invocation may write to its console; DefaultLogBytes
+	WithoutLimits bool   // watch nobody's memory, to measure what that costs
 
-	WithoutLimits bool // watch nobody's memory, to measure what that costs
+	Objects Disks // where Durable Objects are stored; nil: Workers have none
+}
+
+// Disks are the directories in which Durable Objects are stored, one for each class.
+type Disks interface {
+	// Root is the directory that they are in, each by the id of its class.
+	Root() string
+	// Take waits until nobody else uses a class's directory. It is the caller's while any process has the lock open.
+	Take(ctx context.Context, class string) (dir string, lock *os.File, err error)
 }
 
 // Factory starts isolate processes.
@@ -122,25 +133,30 @@ func (f *Factory) close() error {
 }
 
 // Start feeds a spare process the configuration of spec. It returns at once: requests wait in the socket until the Worker
-// has loaded, and fail when it does not load.
+// has loaded, and fail when it does not load. Where the Worker has Durable Objects, it waits until the process that had their
+// storage before has ended.
 func (f *Factory) Start(spec Spec) (*Process, error) {
 	var s *spare
 	spec.Memory = cmp.Or(spec.Memory, f.opts.Memory)
-	if spec.Memory == f.opts.Memory && !spec.Jitless {
+	disks, err := f.disks(spec)
+	if err != nil {
+		return nil, err
+	}
+	defer disks.close()
+	if spec.Memory == f.opts.Memory && !spec.Jitless && len(disks.locks) == 0 {
 		s = f.take()
 	}
 	if s == nil {
-		var err error
-		if s, err = f.spawn(spec.Memory, spec.Jitless); err != nil {
+		if s, err = f.spawn(spec.Memory, spec.Jitless, disks); err != nil {
 			return nil, fmt.Errorf("start process: %w", err)
 		}
 	}
-	message, err := configure(spec, f.bin, s.outGuest, f.opts.LogBytes)
+	p := &Process{ID: s.id, Spec: spec, Client: hop.NewClient(s.in), ObjectsTag: invocation.NewRay(), spare: s, lg: f.lg, tracer: f.tracer}
+	message, err := configure(spec, f.bin, p, f.opts.LogBytes)
 	if err != nil {
 		s.proc.Kill()
 		return nil, err
 	}
-	p := &Process{ID: s.id, Spec: spec, Client: hop.NewClient(s.in), spare: s, lg: f.lg, tracer: f.tracer}
 	p.mu.lastUse = time.Now()
 	s.owner.Store(p)
 	f.group.Go(func() error {
@@ -153,7 +169,7 @@ func (f *Factory) Start(spec Spec) (*Process, error) {
 
 // spawn starts a process that waits for its configuration, may use so many MiB, and may make code to execute unless it is
 // to run without a compiler.
-func (f *Factory) spawn(memory int, jitless bool) (_ *spare, err error) {
+func (f *Factory) spawn(memory int, jitless bool, disks disks) (_ *spare, err error) {
 	s := &spare{id: atoll.NewID(), output: &ring{}, drained: make(chan struct{})}
 	dir := filepath.Join(f.opts.Dir, s.id)
 	s.in = filepath.Join(dir, "in.sock")
@@ -186,6 +202,9 @@ func (f *Factory) spawn(memory int, jitless bool) (_ *spare, err error) {
 	defer inFile.Close()
 	bind := sandbox.Bind{Host: out, Guest: "/run/out"}
 	s.outGuest = f.box.Guest(bind)
+	if f.opts.Objects != nil {
+		s.objectsGuest = f.box.Guest(sandbox.Bind{Host: f.opts.Objects.Root(), Guest: objectsGuest})
+	}
 	outSocket := filepath.Join(out, "sock")
 	if s.out, err = net.Listen("unix", outSocket); err != nil {
 		return nil, err
@@ -213,8 +232,8 @@ func (f *Factory) spawn(memory int, jitless bool) (_ *spare, err error) {
 		Stdin:  childIn,
 		Stdout: childOut,
 		Stderr: childOut,
-		Files:  []*os.File{inFile},
-		Binds:  []sandbox.Bind{bind},
+		Files:  append([]*os.File{inFile}, disks.locks...),
+		Binds:  append([]sandbox.Bind{bind}, disks.binds...),
 		Limits: sandbox.Limits{Data: dataLimit(memory), Files: processFiles},
 
 		NoNewCode: jitless,

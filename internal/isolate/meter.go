@@ -46,12 +46,18 @@ func (p *Process) Limit(cpu time.Duration) {
 	p.CPU = cpu
 	t := &traced{process: p}
 	p.Meter = limits.New(t, cpu)
+	if len(p.Spec.Classes) > 0 {
+		p.Meter.Open() // for good: alarms and WebSockets' messages come by themselves
+	}
 	go func() { // ends with the process
 		<-p.Done()
 		p.Meter.Close()
 		t.close()
 	}()
 }
+
+// Lower makes the limit a lower one, where it is not yet, for all invocations of the process. CPU stays as it was.
+func (p *Process) Lower(cpu time.Duration) { p.Meter.Lower(cpu) }
 
 // traced is a process as its meter sees it. It attaches to the process when it is first asked who runs, since a process
 // that has not loaded cannot be attached to.
@@ -105,7 +111,7 @@ func (t *traced) Look() (limits.Sight, error) {
 	}
 	s, err := target.Look()
 	return limits.Sight{
-		Current: limits.Context(s.Current), Place: s.Place, Entered: s.Entered, Started: limits.Context(s.Started),
+		Current: limits.Context(s.Current), Place: s.Place, Event: uint64(s.Event), Entered: s.Entered, Started: limits.Context(s.Started),
 	}, err
 }
 
@@ -125,6 +131,16 @@ func (t *traced) Alive(c limits.Context, place uintptr) (bool, error) {
 		return false, err
 	}
 	return target.Alive(terminate.Context(c), place)
+}
+
+// Event implements limits.Process.
+func (t *traced) Event(c limits.Context, place uintptr) (uint64, error) {
+	target, err := t.attach()
+	if err != nil {
+		return 0, err
+	}
+	event, err := target.Event(terminate.Context(c), place)
+	return uint64(event), err
 }
 
 // Terminate implements limits.Process.

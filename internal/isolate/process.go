@@ -26,11 +26,13 @@ type spare struct {
 	in       string // path of the socket it listens on
 	out      net.Listener
 	outGuest string // the directory of its socket as the process sees it
-	stdin    io.WriteCloser
-	proc     *sandbox.Process
-	output   *ring
-	drained  chan struct{} // closed when all its output has been read
-	owner    atomic.Pointer[Process]
+
+	objectsGuest string // the directory of Durable Objects as the process sees it
+	stdin        io.WriteCloser
+	proc         *sandbox.Process
+	output       *ring
+	drained      chan struct{} // closed when all its output has been read
+	owner        atomic.Pointer[Process]
 }
 
 // Process is one isolate process serving one version.
@@ -46,6 +48,7 @@ type Process struct {
 	Outbound string
 
 	Invocations invocation.Registry // the events it is handling
+	ObjectsTag  string              // of the one invocation that all events inside Durable Objects belong to
 
 	*spare
 	lg     *slog.Logger
@@ -56,7 +59,9 @@ type Process struct {
 		sync.Mutex
 		retired bool
 		holds   int
+		sockets int // of them WebSockets
 		lastUse time.Time
+		soon    bool // retired, and WebSockets do not keep it
 	}
 }
 
@@ -102,7 +107,42 @@ func (p *Process) Release() {
 	p.mu.Lock()
 	p.mu.holds--
 	p.mu.lastUse = time.Now()
-	drained := p.mu.holds == 0 && p.mu.retired
+	drained := p.mu.retired && p.drainedLocked()
+	p.mu.Unlock()
+	if drained {
+		go p.finish()
+	}
+}
+
+// drainedLocked tells whether the process holds nothing that a retired one is to finish.
+func (p *Process) drainedLocked() bool {
+	return p.mu.holds == 0 || p.mu.soon && p.mu.holds == p.mu.sockets
+}
+
+// WebSocket says that a request held has become a WebSocket. closed must be called before the request is released.
+func (p *Process) WebSocket() (closed func()) {
+	p.mu.Lock()
+	p.mu.sockets++
+	drained := p.mu.retired && p.drainedLocked()
+	p.mu.Unlock()
+	if drained {
+		go p.finish()
+	}
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.mu.sockets--
+	}
+}
+
+// RetireWithin is Retire for a process that another one waits for: its WebSockets end with the last of its requests, and
+// after the grace everything does.
+func (p *Process) RetireWithin(grace time.Duration) {
+	time.AfterFunc(grace, p.Kill)
+	p.mu.Lock()
+	p.mu.soon = true
+	drained := p.drainedLocked()
+	p.mu.retired = true
 	p.mu.Unlock()
 	if drained {
 		go p.finish()

@@ -63,7 +63,7 @@ func (f *Factory) keepSpares(ctx context.Context) {
 			s.proc.Kill()
 		}
 		if n > 0 {
-			s, err := f.spawn(f.opts.Memory, false)
+			s, err := f.spawn(f.opts.Memory, false, disks{})
 			if err == nil {
 				f.mu.Lock()
 				f.spares = append(f.spares, s)

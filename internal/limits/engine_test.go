@@ -72,13 +72,18 @@ type process struct {
 func (p *process) Look() (limits.Sight, error) {
 	p.looks.Add(1)
 	s, err := p.target.Look()
-	return limits.Sight{Current: limits.Context(s.Current), Place: s.Place, Entered: s.Entered, Started: limits.Context(s.Started)}, err
+	return limits.Sight{Current: limits.Context(s.Current), Place: s.Place, Event: uint64(s.Event), Entered: s.Entered, Started: limits.Context(s.Started)}, err
 }
 
 func (p *process) Asleep() (bool, error) { return p.target.Asleep() }
 
 func (p *process) Alive(c limits.Context, place uintptr) (bool, error) {
 	return p.target.Alive(terminate.Context(c), place)
+}
+
+func (p *process) Event(c limits.Context, place uintptr) (uint64, error) {
+	event, err := p.target.Event(terminate.Context(c), place)
+	return uint64(event), err
 }
 
 func (p *process) Terminate(c limits.Context, over, late func() bool) (limits.Outcome, error) {

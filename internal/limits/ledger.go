@@ -32,6 +32,7 @@ type ledger struct {
 	limit  time.Duration
 	period time.Duration // between looks at a context that may be on its way to its limit
 	alive  func(Context, uintptr) bool
+	event  func(Context, uintptr) (uint64, error)
 
 	last     look
 	active   time.Time     // of the last look that did not find the process asleep
@@ -65,6 +66,7 @@ const (
 // account is what one context has used.
 type account struct {
 	place    uintptr
+	event    uint64
 	first    time.Duration // the clock before it was seen first
 	sure     time.Duration
 	doubtful time.Duration
@@ -77,6 +79,11 @@ type account struct {
 func (a *account) doubt(d time.Duration, weight float64) {
 	a.doubtful += d
 	a.variance += weight * weight * float64(d) * float64(d)
+}
+
+// renew begins the account anew, for another event.
+func (a *account) renew(event uint64, cpu time.Duration) {
+	*a = account{place: a.place, event: event, first: cpu, seen: a.seen}
 }
 
 // least is what the context has used beyond reasonable doubt: three standard deviations.
@@ -92,8 +99,15 @@ const (
 	maxRest   = 100 * time.Millisecond
 )
 
-func newLedger(limit time.Duration, alive func(Context, uintptr) bool) *ledger {
-	return &ledger{limit: limit, pending: make([]stretch, 0, 64), period: clamp(limit/50, minPeriod, maxPeriod), alive: alive, accounts: map[Context]*account{}}
+func newLedger(limit time.Duration, alive func(Context, uintptr) bool, event func(Context, uintptr) (uint64, error)) *ledger {
+	return &ledger{event: event, limit: limit, pending: make([]stretch, 0, 64), period: clamp(limit/50, minPeriod, maxPeriod), alive: alive, accounts: map[Context]*account{}}
+}
+
+// bound sets the limit.
+func (l *ledger) bound(limit time.Duration) {
+	if limit != l.limit {
+		l.limit, l.period = limit, clamp(limit/50, minPeriod, maxPeriod)
+	}
 }
 
 // clamp returns d, but no less than low and no more than high.
@@ -119,6 +133,7 @@ func (l *ledger) add(now look) {
 	if !now.asleep {
 		l.active = now.at
 	}
+	l.visit(now)
 	was, is := owner(l.last), owner(now)
 	s := stretch{owner: is, d: d, edge: was != is}
 	switch {
@@ -143,6 +158,20 @@ func (l *ledger) add(now look) {
 	}
 }
 
+// visit looks whether contexts that have used a part of their limit and do not run at this moment have come to another
+// event. As a rule they have none in between, and the next one that is seen may be in the place of the last.
+func (l *ledger) visit(now look) {
+	for _, c := range l.recent {
+		a := l.accounts[c]
+		if a == nil || c == now.Current || a.event == 0 || a.sure+a.doubtful < l.limit/8 {
+			continue
+		}
+		if event, err := l.event(c, a.place); err == nil && event != a.event {
+			a.renew(event, now.cpu)
+		}
+	}
+}
+
 // owner is whose time it is at a look.
 func owner(now look) Context {
 	switch {
@@ -161,8 +190,11 @@ func (l *ledger) see(now look) {
 	a := l.accounts[now.Current]
 	if a == nil {
 		l.forget(now.at)
-		a = &account{place: now.Place, first: l.last.cpu - l.carry}
+		a = &account{place: now.Place, event: now.Event, first: l.last.cpu - l.carry}
 		l.accounts[now.Current] = a
+	}
+	if a.event != now.Event {
+		a.renew(now.Event, l.last.cpu)
 	}
 	a.seen = now.at
 	at := slices.Index(l.recent[:], now.Current)

@@ -10,6 +10,9 @@
 // response and its timers run in its context too. So a Meter looks at both, now and then, and charges what the clock has
 // advanced to the contexts it has seen; type ledger says how.
 //
+// A Durable Object handles all its events in one context, and each of them may use the limit. Where one has begun since the
+// last look, the context's account begins anew.
+//
 // Looks are rare until a context has been seen that may be on its way to its limit, and then frequent, 50 times a limit. When
 // a context may be over it, the process is stopped, because only then is its clock exact, and the context is ended if it is.
 //
@@ -36,6 +39,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -48,6 +52,7 @@ type Context uint64
 type Sight struct {
 	Current Context // whose JavaScript runs
 	Place   uintptr // where Current is kept
+	Event   uint64  // tells one event that Current handles from the next; 0: none is in progress
 	Entered bool    // JavaScript runs: where Current is 0, it is that of no invocation
 	Started Context // the newest context
 }
@@ -62,6 +67,8 @@ type Process interface {
 	Asleep() (bool, error)
 	// Alive tells whether a context that was seen at place has work left.
 	Alive(c Context, place uintptr) (bool, error)
+	// Event tells which event a context that was seen at place handles, as Sight does.
+	Event(c Context, place uintptr) (uint64, error)
 	// Terminate stops the process and ends what c runs, if it runs at this moment and over, asked in the stop, says so. It
 	// returns Overdue when that could not be interrupted before late has returned true. After an error the process has to
 	// be killed.
@@ -121,7 +128,7 @@ const (
 // Meter holds the invocations of one process to their CPU limit. A nil Meter holds nobody to anything.
 type Meter struct {
 	proc  Process
-	limit time.Duration
+	bound atomic.Int64        // the limit, in nanoseconds
 	pause func(time.Duration) // sleeps more precisely than a timer
 	dice  *rand.Rand          // of the goroutine
 	done  chan struct{}       // closed by Close
@@ -141,6 +148,7 @@ type Meter struct {
 	closed  bool
 	claims  []time.Time   // terminations nobody has claimed
 	joined  bool          // an invocation has begun that found another
+	open    int           // counts Open, less what was closed
 	budget  time.Duration // what all contexts together may use yet
 }
 
@@ -150,8 +158,30 @@ func New(p Process, limit time.Duration) *Meter {
 		yes, err := p.Alive(c, place)
 		return yes || err != nil
 	}
-	return &Meter{proc: p, limit: limit, pause: pause, dice: rand.New(rand.NewPCG(rand.Uint64(), 0)),
-		done: make(chan struct{}), wake: make(chan struct{}, 1), books: newLedger(limit, alive)}
+	m := &Meter{proc: p, pause: pause, dice: rand.New(rand.NewPCG(rand.Uint64(), 0)),
+		done: make(chan struct{}), wake: make(chan struct{}, 1), books: newLedger(limit, alive, p.Event)}
+	m.bound.Store(int64(limit))
+	return m
+}
+
+// Limit is what each invocation may use; 0 of a nil Meter.
+func (m *Meter) Limit() time.Duration {
+	if m == nil {
+		return 0
+	}
+	return time.Duration(m.bound.Load())
+}
+
+// Lower makes the limit a lower one, from now on and for those in progress, too. It never makes it higher.
+func (m *Meter) Lower(limit time.Duration) {
+	if m == nil {
+		return
+	}
+	for old := m.bound.Load(); int64(limit) < old; old = m.bound.Load() {
+		if m.bound.CompareAndSwap(old, int64(limit)) {
+			return
+		}
+	}
 }
 
 // pause sleeps for less than what the runtime's timers round to, a millisecond.
@@ -196,7 +226,7 @@ func (m *Meter) Begin() {
 	}
 	if !m.running {
 		m.watchLocked()
-	} else if m.resting.Sub(now) > m.limit/4 {
+	} else if m.resting.Sub(now) > m.Limit()/4 {
 		m.resting = now
 		select {
 		case m.wake <- struct{}{}:
@@ -205,8 +235,30 @@ func (m *Meter) Begin() {
 	}
 }
 
+// Open says that from now on the process runs contexts that nobody begins by Begin: it has objects with alarms, or somebody
+// calls its methods through a session that stays open. Each of them may use its limit, but what they use together is not
+// bounded by the number of invocations, and no time is charged to an invocation because it is the only one. closed says that
+// this is over.
+func (m *Meter) Open() (closed func()) {
+	if m == nil {
+		return func() {}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.open++
+	if !m.running && !m.closed {
+		m.watchLocked()
+	}
+	return sync.OnceFunc(func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.open--
+		m.budget = max(m.budget, m.share())
+	})
+}
+
 // share is what an invocation may use in all its contexts.
-func (m *Meter) share() time.Duration { return share*m.limit + overshoot }
+func (m *Meter) share() time.Duration { return share*m.Limit() + overshoot }
 
 // End says that an invocation's response has ended.
 func (m *Meter) End() {
@@ -259,7 +311,7 @@ func (m *Meter) napLocked(used time.Duration) {
 		defer m.mu.Unlock()
 		switch {
 		case err != nil, m.closed, m.running:
-		case now-used > m.limit/2:
+		case now-used > m.Limit()/2:
 			m.start = now // whose that was is not known
 			m.watchLocked()
 		default:

@@ -12,7 +12,8 @@ import (
 // thread is a Process whose turns on the CPU are scripted: who runs, for how long, one after the other in real time.
 type thread struct {
 	turns    []turn
-	stubborn bool // nothing can be interrupted
+	events   map[int]uint64 // handled in turns, by their index
+	stubborn bool           // nothing can be interrupted
 	blind    bool
 	tick     time.Duration // how often the clock is brought up to date while the thread runs; 0 is always
 
@@ -94,6 +95,9 @@ func (p *thread) Look() (Sight, error) {
 	}
 	who := p.playLocked()
 	s := Sight{Current: who, Entered: who != idle && who != atWork, Started: p.newest}
+	if who != idle {
+		s.Event = p.events[p.i]
+	}
 	if who >= atWork {
 		s.Current = 0
 	}
@@ -113,6 +117,16 @@ func (p *thread) Alive(c Context, place uintptr) (bool, error) {
 	p.playLocked()
 	_, ended := p.ended[c]
 	return !ended && p.used[c] < p.wants(c), nil
+}
+
+// Event has contexts handle an event in their turns alone.
+func (p *thread) Event(c Context, _ uintptr) (uint64, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.playLocked() == c {
+		return p.events[p.i], nil
+	}
+	return 0, nil
 }
 
 func (p *thread) wants(c Context) time.Duration {
@@ -423,6 +437,47 @@ func TestNilMeter(t *testing.T) {
 	}
 }
 
+// A context that handles one event after the other may use its limit for each of them, and no more for one; whether or not
+// the next is in the place of the last, and though nobody has begun them.
+func TestEvents(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		turns  []turn
+		events map[int]uint64
+		ended  bool
+	}{
+		{"one-after-the-other", inSlices(1, 40, 4*ms, ms), nil, false},
+		{"in-the-same-place-without-a-pause", []turn{{1, 6 * ms}, {atWork, 3 * ms}, {1, 6 * ms}, {atWork, 3 * ms}, {1, 6 * ms}}, nil, false},
+		{"interleaved", []turn{{1, 6 * ms}, {1, 6 * ms}, {1, 6 * ms}}, map[int]uint64{0: 7, 1: 8, 2: 9}, false},
+		{"a-spin-after-others", append(inSlices(1, 10, 4*ms, ms), turn{1, 100 * ms}), nil, true},
+		{"a-spin-at-once", []turn{{idle, 6 * time.Second}, {1, 2 * time.Second}}, nil, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				if c.events == nil {
+					c.events = map[int]uint64{}
+					for i := range c.turns {
+						c.events[i] = 7
+					}
+				}
+				p := &thread{turns: c.turns, events: c.events}
+				p.begin()
+				m := newMeter(p)
+				m.Open()
+				time.Sleep(10 * time.Second)
+				p.mu.Lock()
+				p.playLocked()
+				ended, killed := p.ended, p.killed
+				p.mu.Unlock()
+				m.Close()
+				if _, ok := ended[1]; ok != c.ended || killed > 0 {
+					t.Errorf("ended %v, killed %v", ended, killed)
+				}
+			})
+		})
+	}
+}
+
 // gone is a process that has ended.
 type gone struct{ thread }
 
@@ -439,7 +494,7 @@ func TestGone(t *testing.T) {
 }
 
 func TestForget(t *testing.T) {
-	l := newLedger(10*ms, func(Context, uintptr) bool { return true })
+	l := newLedger(10*ms, func(Context, uintptr) bool { return true }, nil)
 	at := time.Unix(0, 0)
 	for i := range 3 * maxAccounts {
 		at = at.Add(ms)

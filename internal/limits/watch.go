@@ -10,6 +10,7 @@ func (m *Meter) run() {
 	first := true
 	var dark progress
 	for {
+		m.books.bound(m.Limit())
 		now, err := m.look()
 		switch {
 		case errors.Is(err, ErrBlind):
@@ -44,7 +45,7 @@ func (m *Meter) run() {
 func (m *Meter) company() (since time.Duration, lone bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.start, m.live <= 1 && !m.joined
+	return m.start, m.live <= 1 && !m.joined && m.open == 0
 }
 
 // look looks at the process. While the process is loading it sees nobody.
@@ -70,7 +71,7 @@ func (m *Meter) look() (look, error) {
 func (m *Meter) judge() bool {
 	var why error
 	switch {
-	case m.books.stray > m.limit+maxStray:
+	case m.books.stray > m.Limit()+maxStray:
 		why = errStray
 	case m.spend():
 		why = errSwarm
@@ -92,6 +93,9 @@ func (m *Meter) spend() bool {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.open > 0 {
+		return false
+	}
 	m.budget -= spent
 	return m.budget < -m.share()
 }
@@ -131,7 +135,7 @@ func (m *Meter) terminate(c Context) error {
 // late returns a function that tells whether a termination takes too long, by the process's own clock: on a busy machine
 // it may have to wait for the processor.
 func (m *Meter) late() func() bool {
-	grace := max(m.limit, minGrace)
+	grace := max(m.Limit(), minGrace)
 	start, _ := m.proc.CPUTime()
 	end := time.Now().Add(graceWall * grace)
 	return func() bool {
@@ -148,7 +152,7 @@ func (m *Meter) next(now look, blind bool) (time.Duration, bool) {
 		m.stopLocked(now.cpu, true)
 		return 0, false
 	}
-	wait := clamp(m.limit/4, maxPeriod, maxRest)
+	wait := clamp(m.Limit()/4, maxPeriod, maxRest)
 	if !blind {
 		wait = m.books.wait(m.live, m.newest)
 	}
@@ -177,7 +181,7 @@ func (m *Meter) rest(d time.Duration) bool {
 	case <-timer.C:
 		return true
 	case <-m.wake:
-		timer.Reset(m.limit / 4)
+		timer.Reset(m.Limit() / 4)
 	}
 	select {
 	case <-m.done:
@@ -221,7 +225,7 @@ func (p *progress) hog(m *Meter, now look) bool {
 		used -= maxStray // it may still be loading
 	}
 	if live == 1 && newest.Before(p.at) {
-		return used > m.limit
+		return used > m.Limit()
 	}
-	return used > max(2*m.limit, minGrace)
+	return used > max(2*m.Limit(), minGrace)
 }

@@ -41,3 +41,43 @@ func (n *node) collectOnce(ctx context.Context, since time.Time) {
 		n.lg.Info("unused content deleted", "blobs", deleted)
 	}
 }
+
+// sweep deletes the storage of Durable Objects whose class or script is gone: at the start, and whenever one may have been
+// deleted, until ctx is done. What fails is logged and tried again the next time.
+func (n *node) sweep(ctx context.Context) error {
+	for {
+		var again <-chan time.Time
+		busy, err := n.objects.Sweep(func() (func(string) bool, error) { return n.classes(ctx) })
+		switch {
+		case errors.Is(err, context.Canceled):
+		case err != nil:
+			n.lg.Error("cannot delete unused storage of Durable Objects", "err", err)
+		case busy: // the process that uses it is about to end
+			again = time.After(time.Second)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-n.deleted:
+		case <-again:
+		}
+	}
+}
+
+// classes returns whether there is a class of an id.
+func (n *node) classes(ctx context.Context) (func(string) bool, error) {
+	classes, err := n.store.AllClasses(ctx)
+	known := make(map[string]bool, len(classes))
+	for _, c := range classes {
+		known[c.ID] = true
+	}
+	return func(id string) bool { return known[id] }, err
+}
+
+// mayBeDeleted has sweep look for storage that is not needed any more.
+func (n *node) mayBeDeleted() {
+	select {
+	case n.deleted <- struct{}{}:
+	default: // it is about to look
+	}
+}

@@ -9,7 +9,8 @@
 // [atoll.dev/atoll/internal/sqlite] a database whose writers share commits, [atoll.dev/atoll/internal/store] the metadata
 // in one of those, [atoll.dev/atoll/internal/kv] the KV namespaces,
 // [atoll.dev/atoll/internal/r2] buckets of objects,
-// [atoll.dev/atoll/internal/queue] the queues, which it also delivers, [atoll.dev/atoll/internal/cache] what the Cache API
+// [atoll.dev/atoll/internal/queue] the queues, which it also delivers,
+// [atoll.dev/atoll/internal/objects] the storage of Durable Objects, [atoll.dev/atoll/internal/cache] what the Cache API
 // stores.
 // [atoll.dev/atoll/internal/workerd] writes the engine's configuration, [atoll.dev/atoll/internal/sandbox] starts a
 // program that reaches nothing, [atoll.dev/atoll/internal/hop] carries HTTP over sockets,

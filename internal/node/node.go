@@ -30,6 +30,7 @@ import (
 	"atoll.dev/atoll/internal/hop"
 	"atoll.dev/atoll/internal/isolate"
 	"atoll.dev/atoll/internal/kv"
+	"atoll.dev/atoll/internal/objects"
 	"atoll.dev/atoll/internal/queue"
 	"atoll.dev/atoll/internal/r2"
 	"atoll.dev/atoll/internal/sandbox"
@@ -87,6 +88,8 @@ type node struct {
 	cache   *cache.Store
 	queues  *queue.Store
 	r2      *r2.Store
+	objects *objects.Store
+	deleted chan struct{} // classes of Durable Objects may have been
 	uploads *assets.Uploads
 	sites   *assets.Sites
 	engine  string // workerd's version
@@ -109,7 +112,7 @@ func (n *node) close() error {
 
 // open builds a node from the bottom up.
 func open(ctx context.Context, cfg Config) (_ *node, err error) {
-	n := &node{cfg: cfg, lg: cfg.Log}
+	n := &node{cfg: cfg, lg: cfg.Log, deleted: make(chan struct{}, 1)}
 	defer func() {
 		if err != nil {
 			n.close()
@@ -157,6 +160,9 @@ func (n *node) openState(ctx context.Context) error {
 		return fmt.Errorf("open kv: %w", err)
 	}
 	n.closers = append(n.closers, n.kv)
+	if n.objects, err = objects.Open(n.lg, dir); err != nil {
+		return err
+	}
 	if n.cache, err = cache.Open(n.lg, filepath.Join(dir, "cache"), cacheLimits(n.cfg.Limits)); err != nil {
 		return err
 	}
@@ -242,7 +248,7 @@ func (n *node) openRuntime() error {
 	n.closers = append(n.closers, n.gate)
 	border := binding.New(n.lg)
 	n.factory, err = isolate.New(n.lg, bin, box, border, isolate.Options{Dir: filepath.Join(run, "isolates"), Spares: 2,
-		Memory: int(n.cfg.Limits.MemoryMB), LogBytes: n.cfg.Limits.LogBytes, WithoutLimits: n.cfg.WithoutLimits})
+		Memory: int(n.cfg.Limits.MemoryMB), LogBytes: n.cfg.Limits.LogBytes, Objects: n.objects, WithoutLimits: n.cfg.WithoutLimits})
 	if err != nil {
 		return err
 	}
@@ -309,7 +315,7 @@ func makeRunDir() (string, error) {
 
 // openAPI builds the control plane.
 func (n *node) openAPI(ctx context.Context) error {
-	n.deploys = deploy.New(n.lg, n.store, n.blobs, runner{n.calls}, n.resources(), deploy.Options{
+	n.deploys = deploy.New(n.lg, n.store, n.blobs, runner{n.calls, n.mayBeDeleted}, n.resources(), deploy.Options{
 		Engine: n.engine, Limits: uploadLimits(n.cfg.Limits), Assets: n.uploads})
 	token, err := n.remember("api-token", n.cfg.APIToken, func() string { return atoll.NewID() + atoll.NewID()[:8] })
 	if err != nil {
@@ -334,7 +340,8 @@ func (n *node) openAPI(ctx context.Context) error {
 		SchedulesChanged: changed("cron triggers", n.publishSchedules),
 		NamespaceChanged: func(account atoll.AccountID, ns atoll.NamespaceName) {
 			n.calls.PublishNamespace(account, ns)
-			routesChanged()                      // built-in routers lead to it
+			routesChanged() // built-in routers lead to it
+			n.mayBeDeleted()
 			n.gate.RulesChanged(account, ns, "") // they may be another namespace's now
 		},
 		EgressChanged: n.gate.RulesChanged,
@@ -371,7 +378,7 @@ func (n *node) run(ctx context.Context) error {
 	background, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)
 	var parts errgroup.Group
-	for _, run := range []func(context.Context) error{n.factory.Run, n.calls.Run, n.kv.Run, n.r2.Run, n.queues.Run, n.cache.Run, n.clock.Run, n.collect} {
+	for _, run := range []func(context.Context) error{n.factory.Run, n.calls.Run, n.kv.Run, n.r2.Run, n.queues.Run, n.cache.Run, n.clock.Run, n.collect, n.sweep} {
 		parts.Go(func() error {
 			err := run(background)
 			if err != nil {

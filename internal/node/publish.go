@@ -76,7 +76,16 @@ func (n *node) fire(ctx context.Context, t cron.Trigger, minute time.Time) error
 }
 
 // runner is the dispatcher as package deploy wants it.
-type runner struct{ *dispatch.Dispatcher }
+type runner struct {
+	*dispatch.Dispatcher
+	published func()
+}
+
+// Publish implements deploy.Runner.
+func (r runner) Publish(ref atoll.ScriptRef) {
+	r.Dispatcher.Publish(ref)
+	r.published()
+}
 
 // Validate implements deploy.Runner.
 func (r runner) Validate(ctx context.Context, v *atoll.Version, ref atoll.ScriptRef, load func(string) ([]byte, error)) (deploy.Started, error) {

@@ -231,6 +231,18 @@ func (r *rig) get(host, path string) (int, string) {
 	return r.do(req)
 }
 
+// until waits for something to be so, for 20 seconds at the most.
+func (r *rig) until(what string, so func() bool) {
+	r.t.Helper()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(20 * time.Second); !so(); <-tick.C {
+		if time.Now().After(end) {
+			r.t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
 // want checks what a host answers.
 func (r *rig) want(host, path string, status int, body string) {
 	r.t.Helper()

@@ -20,7 +20,8 @@ type ScriptChange struct {
 	TailConsumers         *json.RawMessage // likewise
 	MigrationTag          *string
 	DeploymentAnnotations map[string]string
-	AssetFiles            []string // PutVersion: the blobs of the version's assets, the list of them apart
+	AssetFiles            []string       // PutVersion: the blobs of the version's assets, the list of them apart
+	Classes               *[]atoll.Class // PutVersion: all of its Durable Object classes
 }
 
 // scriptRow is what changes to a script need to know of it.
@@ -118,7 +119,7 @@ func jsonText(m json.RawMessage) any {
 
 // scriptColumns are the columns of a script with its active version and its namespace's settings, for scanScript.
 const scriptColumns = `s.name, s.tag, s.tags, s.logpush, s.observability, s.tail_consumers, s.migration_tag, s.last_deployed_from,
-	s.created, s.modified, (SELECT n.settings FROM namespaces n WHERE n.key = s.namespace),
+	s.created, s.modified, (SELECT n.settings FROM namespaces n WHERE n.key = s.namespace), ` + classesColumn + `,
 	v.id, v.number, v.created, v.source, v.doc, v.secrets
 	FROM scripts s LEFT JOIN versions v ON v.script = s.key AND v.number = s.active`
 
@@ -130,11 +131,11 @@ type sealedScript struct {
 
 func scanScript(row sqlite.Row) (s sealedScript, err error) {
 	s.Script = &atoll.Script{}
-	var tags, observability, tail, settings []byte
+	var tags, observability, tail, settings, classes []byte
 	var created, modified int64
 	var v versionRow
 	err = row.Scan(&s.Ref.Name, &s.Tag, &tags, &s.Logpush, &observability, &tail, &s.MigrationTag, &s.LastDeployedFrom,
-		&created, &modified, &settings, &v.id, &v.number, &v.created, &v.source, &v.doc, &v.secrets)
+		&created, &modified, &settings, &classes, &v.id, &v.number, &v.created, &v.source, &v.doc, &v.secrets)
 	if err != nil {
 		return s, err
 	}
@@ -142,6 +143,9 @@ func scanScript(row sqlite.Row) (s sealedScript, err error) {
 		return s, err
 	}
 	if s.Settings, err = parseSettings(settings); err != nil {
+		return s, err
+	}
+	if s.Classes, err = parseClasses(classes); err != nil {
 		return s, err
 	}
 	s.Observability, s.TailConsumers = observability, tail

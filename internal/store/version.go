@@ -42,6 +42,7 @@ type versionDoc struct {
 	StartupMs          int64                      `json:"startup_ms,omitempty"`
 	Trusted            bool                       `json:"trusted,omitempty"`
 	Assets             *atoll.Assets              `json:"assets,omitempty"`
+	Classes            []atoll.Class              `json:"classes,omitempty"`
 }
 
 // bindingDoc is the stored form of a binding. The secret goes sealed into a column of its own.
@@ -140,6 +141,9 @@ func (db *DB) PutVersion(ctx context.Context, ref atoll.ScriptRef, v *atoll.Vers
 			return err
 		}
 		if err := row.update(ctx, tx, c); err != nil {
+			return err
+		}
+		if err := row.putClasses(ctx, tx, c.Classes); err != nil {
 			return err
 		}
 		if c.Deploy {

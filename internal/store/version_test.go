@@ -44,6 +44,7 @@ func sample() *atoll.Version {
 		NamedHandlers: []atoll.NamedHandlers{{Name: "Admin", Handlers: []string{"fetch"}}},
 		StartupMs:     7,
 		Trusted:       true,
+		Classes:       []atoll.Class{{ID: "00112233445566778899aabbccddeeff", Name: "Counter", SQLite: true}},
 		Assets: &atoll.Assets{Manifest: fileHash("list"), Files: 2, Size: 9, Config: atoll.AssetsConfig{HTMLHandling: "none", NotFoundHandling: "404-page",
 			BasePath: "/a/", WorkerFirst: true, WorkerFirstRules: []string{"/api/*"}, Headers: "/*\n  A: <b>", Redirects: "/a /b"}},
 	}

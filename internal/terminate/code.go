@@ -1,6 +1,9 @@
 package terminate
 
-import "encoding/binary"
+import (
+	"bytes"
+	"encoding/binary"
+)
 
 // IoContext::Id::isCurrent ends in a load of the current context's id and a comparison with its own. These functions
 // find that pair of instructions, whatever its registers.
@@ -51,6 +54,42 @@ func idFieldARM64(code []byte) (uint64, bool) {
 			return 0, false
 		}
 		return offA + offB, plausible(offA + offB)
+	}
+	return 0, false
+}
+
+// headFieldAMD64 looks for "mov disp(%rdi),%rax" and then "test %rax,%rax": the first thing that getMetrics does with its
+// context, which %rdi points to, is to take the head of a list.
+func headFieldAMD64(code []byte) (uint64, bool) {
+	for i := 0; i+10 <= len(code); i++ {
+		var field uint64
+		next := code[i:]
+		switch {
+		case bytes.HasPrefix(next, []byte{0x48, 0x8b, 0x47}):
+			field, next = uint64(int8(next[3])), next[4:]
+		case bytes.HasPrefix(next, []byte{0x48, 0x8b, 0x87}):
+			field, next = uint64(int32(binary.LittleEndian.Uint32(next[3:]))), next[7:]
+		default:
+			continue
+		}
+		if bytes.HasPrefix(next, []byte{0x48, 0x85, 0xc0}) {
+			return field, plausible(field)
+		}
+	}
+	return 0, false
+}
+
+// headFieldARM64 looks for "ldr xA,[x0,#field]" and then "cbz xA".
+func headFieldARM64(code []byte) (uint64, bool) {
+	const ldr, ldrMask = 0xf9400000, 0xffc003e0 // LDR (immediate), 64 bits, unsigned offset from x0
+	const cbz, cbzMask = 0xb4000000, 0xff000000
+	word := func(i int) uint32 { return binary.LittleEndian.Uint32(code[4*i:]) }
+	for i := 0; 4*i+8 <= len(code); i++ {
+		a, b := word(i), word(i+1)
+		if a&ldrMask == ldr && b&cbzMask == cbz && a&31 == b&31 {
+			field := uint64(a>>10&0xfff) * 8
+			return field, plausible(field)
+		}
 	}
 	return 0, false
 }

@@ -25,6 +25,7 @@ type Engine struct {
 	counter uint64
 	vtable  uint64 // what a context that exists begins with
 	idField uint64 // offset of an IoContext's id, a number no other context of the process ever has
+	head    uint64 // offset of its list of events in progress, the newest first
 }
 
 // The functions, by their place in Engine.funcs.
@@ -33,6 +34,7 @@ const (
 	terminateExecution        // v8::Isolate::TerminateExecution: sets a flag
 	cancel                    // v8::Isolate::CancelTerminateExecution
 	taken                     // v8's own Isolate::TerminateExecution, which runs when the flag is seen and obeyed
+	metrics                   // IoContext::getMetrics: of the newest event
 	functions
 )
 
@@ -49,6 +51,7 @@ var symbols = []symbol{
 	function("_ZN2v87Isolate18TerminateExecutionEv", terminateExecution),
 	function("_ZN2v87Isolate24CancelTerminateExecutionEv", cancel),
 	function("_ZN2v88internal7Isolate18TerminateExecutionEv", taken),
+	function("_ZN7workerd9IoContext10getMetricsEv", metrics),
 	{[]byte("_ZN7workerdL18threadLocalRequestE"), elf.STT_TLS, func(e *Engine, v uint64) { e.slot = int64(v) }},
 	{[]byte("_ZN2v88internal18g_current_isolate_E"), elf.STT_TLS, func(e *Engine, v uint64) { e.isolate = int64(v) }},
 	{[]byte("_ZTVN7workerd9IoContextE"), elf.STT_OBJECT, func(e *Engine, v uint64) { e.vtable = v + 16 }},
@@ -121,6 +124,12 @@ func load(f *elf.File, file *os.File) (*Engine, error) {
 	if e.idField, ok = arch.idField(code); !ok {
 		return nil, errors.New("the code that compares the ids of requests is not as expected")
 	}
+	if code, err = codeAt(f, e.funcs[metrics], 128); err != nil {
+		return nil, fmt.Errorf("read code: %w", err)
+	}
+	if e.head, ok = arch.headField(code); !ok {
+		return nil, errors.New("the code that finds the newest event of a request is not as expected")
+	}
 	return e, nil
 }
 
@@ -131,6 +140,8 @@ type layout struct {
 	threadLocals func(tls *elf.Prog) int64
 	// idField reads from the code of IoContext::Id::isCurrent where a context keeps its id.
 	idField func(code []byte) (uint64, bool)
+	// headField reads from the code of IoContext::getMetrics where a context keeps its events in progress.
+	headField func(code []byte) (uint64, bool)
 }
 
 var layouts = map[elf.Machine]layout{
@@ -138,13 +149,15 @@ var layouts = map[elf.Machine]layout{
 		threadLocals: func(tls *elf.Prog) int64 { // variant II: they end at the thread pointer
 			return -int64(tls.Memsz + (-tls.Vaddr-tls.Memsz)&(tls.Align-1))
 		},
-		idField: idFieldAMD64,
+		idField:   idFieldAMD64,
+		headField: headFieldAMD64,
 	},
 	elf.EM_AARCH64: {
 		threadLocals: func(tls *elf.Prog) int64 { // variant I: they follow two words
 			return int64(16 + (tls.Vaddr-16)&(tls.Align-1))
 		},
-		idField: idFieldARM64,
+		idField:   idFieldARM64,
+		headField: headFieldARM64,
 	},
 }
 

@@ -68,6 +68,12 @@ func TestIDField(t *testing.T) {
 		{"own-first", idFieldARM64, words(0xd503201f, 0xf9400269, 0xf9406108, 0xeb08013f), 0xc0, true},
 		{"two-fields", idFieldARM64, words(0xf9406108, 0xf9406269, 0xeb09011f), 0, false},
 		{"no-comparison", idFieldARM64, words(0xf9406108, 0xf9400269), 0, false},
+		{"head-long", headFieldAMD64, []byte("\x90\x48\x8b\x87\x80\x00\x00\x00\x48\x85\xc0\x90\x90"), 0x80, true},
+		{"head-short", headFieldAMD64, []byte("\x48\x8b\x47\x40\x48\x85\xc0\x90\x90\x90\x90"), 0x40, true},
+		{"head-untested", headFieldAMD64, []byte("\x48\x8b\x87\x80\x00\x00\x00\x90\x90\x90\x90\x90\x90"), 0, false},
+		// ldr x8, [x0, #0x80]; cbz x8, +8
+		{"head", headFieldARM64, words(0xf9404008, 0xb4000048), 0x80, true},
+		{"head-of-another", headFieldARM64, words(0xf9404028, 0xb4000048), 0, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if got, ok := c.find(c.code); ok != c.ok || ok && got != c.want {

@@ -117,6 +117,9 @@ type Sight struct {
 	// Current is the request whose JavaScript runs, and Place where the process keeps it; others may be kept there later.
 	Current Context
 	Place   uintptr
+	// Event tells one event of Current from the next, as far as they are seen: a Durable Object handles all of its events in
+	// one context. It is the place of the newest in progress, which another one may have later; 0: there is none.
+	Event uintptr
 	// Entered tells that the thread is in the isolate: it runs JavaScript, for Current or, where that is None, for nobody,
 	// as when modules are evaluated or finalizers run.
 	Entered bool
@@ -130,7 +133,7 @@ func (t *Target) Look() (Sight, error) {
 	var w words
 	w.want(t.slot(), t.isolate(), t.base+uintptr(t.engine.counter))
 	if guess != 0 {
-		w.want(guess + uintptr(t.engine.idField))
+		w.want(guess+uintptr(t.engine.idField), guess+uintptr(t.engine.head))
 	}
 	err := w.read(t.pid)
 	if err != nil && w.n < 3 {
@@ -141,17 +144,33 @@ func (t *Target) Look() (Sight, error) {
 	switch {
 	case addr == 0:
 		return sight, nil
-	case addr == guess && w.n == 4:
-		sight.Current, sight.Place = Context(w.value[3]+1), addr
+	case addr == guess && w.n == 5:
+		sight.Current, sight.Place, sight.Event = Context(w.value[3]+1), addr, uintptr(w.value[4])
 		return sight, nil
 	}
 	t.lastAddr.Store(addr)
-	id, err := t.readWord(addr + uintptr(t.engine.idField))
+	w = words{}
+	w.want(addr+uintptr(t.engine.idField), addr+uintptr(t.engine.head))
+	err = w.read(t.pid)
 	if errors.Is(err, unix.EFAULT) { // the request has ended meanwhile
 		return sight, nil
 	}
-	sight.Current, sight.Place = Context(id+1), addr
+	sight.Current, sight.Place, sight.Event = Context(w.value[0]+1), addr, uintptr(w.value[1])
 	return sight, err
+}
+
+// Event tells which event a request seen at place has in progress, as Sight does; 0 where there is none.
+func (t *Target) Event(c Context, place uintptr) (uintptr, error) {
+	var w words
+	w.want(place, place+uintptr(t.engine.idField), place+uintptr(t.engine.head))
+	err := w.read(t.pid)
+	if errors.Is(err, unix.EFAULT) {
+		return 0, nil
+	}
+	if err != nil || uintptr(w.value[0]) != t.base+uintptr(t.engine.vtable) || Context(w.value[1]+1) != c {
+		return 0, err
+	}
+	return uintptr(w.value[2]), nil
 }
 
 // Alive tells whether a request seen at place has work left: a response to send, or work after it.
@@ -211,9 +230,9 @@ func (t *Target) readWord(addr uintptr) (uint64, error) {
 
 // words reads a few words of a process's memory with one system call, in their order.
 type words struct {
-	remote [4]unix.RemoteIovec
+	remote [5]unix.RemoteIovec
 	asked  int
-	value  [4]uint64
+	value  [5]uint64
 	n      int // how many were read
 }
 

@@ -88,7 +88,7 @@ var kinds = map[string]kind{
 	"browser":             {},
 	"browser_rendering":   {},
 	"d1":                  {fields: map[string]spec{"id": opt(text), "database_id": opt(text)}},
-	"durable_object_namespace": {fields: map[string]spec{
+	"durable_object_namespace": {served: true, fields: map[string]spec{
 		"class_name": req(text), "script_name": opt(text), "environment": opt(text), "namespace_id": opt(text), "dispatch_namespace": opt(text)}},
 	"flagship":             {fields: map[string]spec{"app_id": req(text)}},
 	"hyperdrive":           {fields: map[string]spec{"id": req(text)}},

@@ -35,13 +35,6 @@ type Metadata struct {
 	Extra              map[string]json.RawMessage // the fields that have no meaning here, as sent
 }
 
-// Migrations is a change of a script's Durable Object classes, a single step or several.
-type Migrations struct {
-	OldTag *string // the tag the script must have; nil: any
-	NewTag string
-	Raw    json.RawMessage // as sent
-}
-
 // document reads the fields of one JSON object by name, exactly as spelled, and remembers the first error.
 type document struct {
 	root string
@@ -287,57 +280,6 @@ func truncate(s string, n int) string {
 		n--
 	}
 	return s[:n]
-}
-
-// migrations takes a migration. Its form is checked, its meaning is that of the node that serves Durable Objects.
-func (d *document) migrations() *Migrations {
-	raw, in := d.object("migrations")
-	if raw == nil {
-		return nil
-	}
-	m := &Migrations{Raw: raw}
-	if _, ok := in.obj["old_tag"]; ok {
-		if old := in.string("old_tag"); old != "" {
-			m.OldTag = &old
-		}
-	}
-	m.NewTag = in.string("new_tag")
-	steps := in.take("steps")
-	if steps == nil {
-		in.step()
-	} else {
-		var list []map[string]json.RawMessage
-		if json.Unmarshal(steps, &list) != nil {
-			in.wrong("steps", "an array of objects")
-		}
-		for _, obj := range list {
-			step := document{root: in.root + ".steps", obj: obj}
-			step.step()
-			in.adopt(step)
-		}
-	}
-	d.adopt(in)
-	return m
-}
-
-// step checks the lists of one migration step.
-func (d *document) step() {
-	for _, name := range []string{"new_classes", "new_sqlite_classes", "deleted_classes"} {
-		d.strings(name)
-	}
-	for name, need := range map[string][]string{"renamed_classes": {"from", "to"}, "transferred_classes": {"from", "from_script", "to"}} {
-		var list []map[string]json.RawMessage
-		if raw := d.take(name); raw != nil && json.Unmarshal(raw, &list) != nil {
-			d.wrong(name, "an array of objects")
-		}
-		for _, obj := range list {
-			for _, field := range need {
-				if asString(obj[field]) == "" {
-					d.wrong(name, "an array of objects with "+field)
-				}
-			}
-		}
-	}
 }
 
 // rest returns the fields that nothing took.

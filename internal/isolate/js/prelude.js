@@ -10,7 +10,7 @@ const { apply, construct } = Reflect;
 const invocation = new AsyncLocalStorage();
 const { run: enter, getStore } = AsyncLocalStorage.prototype;
 const current = () => apply(getStore, invocation, []);
-const tag = () => current()?.tag;
+export const tag = () => current()?.tag;
 export const run = (tag, f) => apply(enter, invocation, [{ __proto__: null, tag, logged: 0 }, f]);
 
 install(tag);

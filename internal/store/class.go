@@ -1,0 +1,103 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"atoll.dev/atoll/internal/atoll"
+	"atoll.dev/atoll/internal/fault"
+	"atoll.dev/atoll/internal/sqlite"
+)
+
+// classesColumn is the list of a script's classes for parseClasses.
+const classesColumn = `(SELECT json_group_array(json_object('id', c.id, 'name', c.name, 'sqlite', json(iif(c.sqlite, 'true', 'false'))))
+	FROM classes c WHERE c.script = s.key)`
+
+func parseClasses(b []byte) (list []atoll.Class, err error) {
+	if err := json.Unmarshal(b, &list); err != nil || len(list) == 0 {
+		return nil, err
+	}
+	slices.SortFunc(list, func(a, b atoll.Class) int { return strings.Compare(a.Name, b.Name) })
+	return list, nil
+}
+
+// putClasses makes list the script's classes. One that was there and is not in the list is gone, with its objects.
+func (r *scriptRow) putClasses(ctx context.Context, tx sqlite.Session, list *[]atoll.Class) error {
+	if list == nil {
+		return nil
+	}
+	had, err := sqlite.All(ctx, tx, sqlite.Value[string], "SELECT id FROM classes WHERE script = ?", r.key)
+	if err != nil {
+		return err
+	}
+	for _, id := range had {
+		if !slices.ContainsFunc(*list, func(c atoll.Class) bool { return c.ID == id }) {
+			if _, err := sqlite.Run(ctx, tx, "DELETE FROM classes WHERE id = ?", id); err != nil {
+				return err
+			}
+		}
+	}
+	// Two classes may have changed names with one another: none keeps its old name while the new ones are given.
+	if _, err := sqlite.Run(ctx, tx, "UPDATE classes SET name = id || ' ' WHERE script = ?", r.key); err != nil {
+		return err
+	}
+	for _, c := range *list {
+		_, err := sqlite.Run(ctx, tx, `INSERT INTO classes (id, script, name, sqlite, created) VALUES (?, ?, ?, ?, ?)
+			ON CONFLICT (id) DO UPDATE SET script = excluded.script, name = excluded.name`, c.ID, r.key, c.Name, c.SQLite, micros(now()))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ScriptClass is a class with the script that it belongs to.
+type ScriptClass struct {
+	atoll.Class
+	Script atoll.ScriptRef
+}
+
+func scanScriptClass(row sqlite.Row) (c ScriptClass, err error) {
+	err = row.Scan(&c.ID, &c.Name, &c.SQLite, &c.Script.Account, &c.Script.Namespace, &c.Script.Name)
+	return c, err
+}
+
+const classQuery = `SELECT c.id, c.name, c.sqlite, n.account, n.name, s.name
+	FROM classes c CROSS JOIN scripts s ON s.key = c.script CROSS JOIN namespaces n ON n.key = s.namespace WHERE n.account IS NOT NULL `
+
+// AllClasses returns every Durable Object class of the node.
+func (db *DB) AllClasses(ctx context.Context) ([]ScriptClass, error) {
+	list, err := sqlite.All(ctx, db.reads, scanScriptClass, classQuery+"ORDER BY c.id")
+	if err != nil {
+		return nil, fmt.Errorf("list classes: %w", err)
+	}
+	return list, nil
+}
+
+// Classes returns the account's Durable Object classes in the order of their ids, and how many there are.
+func (db *DB) Classes(ctx context.Context, account atoll.AccountID, limit, offset int) (list []ScriptClass, total int, err error) {
+	list, err = sqlite.All(ctx, db.reads, scanScriptClass, classQuery+"AND n.account = ? ORDER BY c.id LIMIT ? OFFSET ?", account, limit, offset)
+	if err == nil {
+		total, err = sqlite.One(ctx, db.reads, sqlite.Value[int], `SELECT count(*) FROM classes c JOIN scripts s ON s.key = c.script
+			JOIN namespaces n ON n.key = s.namespace WHERE n.account = ?`, account)
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("list classes of account %s: %w", account, err)
+	}
+	return list, total, nil
+}
+
+// Class returns the account's class of an id; a missing one is NotFound, 10066.
+func (db *DB) Class(ctx context.Context, account atoll.AccountID, id string) (ScriptClass, error) {
+	c, err := sqlite.One(ctx, db.reads, scanScriptClass, classQuery+"AND n.account = ? AND c.id = ?", account, id)
+	if sqlite.Missing(err) {
+		err = fault.New(fault.NotFound, 10066, "Durable Object namespace not found.")
+	}
+	if err != nil {
+		return c, fmt.Errorf("get class %s: %w", id, err)
+	}
+	return c, nil
+}
