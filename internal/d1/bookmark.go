@@ -1,0 +1,67 @@
+package d1
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"atoll.dev/atoll/internal/fault"
+)
+
+// bookmark is a place in a database's history: its n-th commit of a second. Bookmarks of a database sort as they came about,
+// also as text. SQLite's file header has both numbers, in fields that are for applications, so that they are part of the
+// commit they name: https://sqlite.org/fileformat2.html#application_id.
+type bookmark struct {
+	second uint32 // since 1970
+	n      uint32
+}
+
+// next is the bookmark of a commit now. Time does not go backwards here, whatever the clock does.
+func (b bookmark) next(now time.Time) bookmark {
+	if second := uint32(now.Unix()); second > b.second {
+		return bookmark{second, 0}
+	}
+	if b.n == 1<<31-1 {
+		return bookmark{b.second + 1, 0}
+	}
+	return bookmark{b.second, b.n + 1}
+}
+
+// stamp is the SQL that writes the bookmark into the file.
+func (b bookmark) stamp() string {
+	return fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d; ", int32(b.second), b.n)
+}
+
+func (db *database) readBookmark() error {
+	second, err := db.conn.Int("PRAGMA application_id")
+	if err != nil {
+		return err
+	}
+	n, err := db.conn.Int("PRAGMA user_version")
+	db.last = bookmark{uint32(second), uint32(n)}
+	return err
+}
+
+// text is how clients see the bookmark, in the form of Cloudflare's. Its last part is of this database alone, so that another
+// one's bookmark is not taken for its own.
+func (b bookmark) text(id ID) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d %d", id, b.second, b.n))
+	return fmt.Sprintf("%08x-%08x-00000000-%s", b.second, b.n, hex.EncodeToString(sum[:16]))
+}
+
+// parseBookmark reads a bookmark of the database.
+func parseBookmark(id ID, s string) (bookmark, error) {
+	parts := strings.Split(s, "-")
+	var b bookmark
+	if len(parts) == 4 {
+		second, err := strconv.ParseUint(parts[0], 16, 32)
+		n, err2 := strconv.ParseUint(parts[1], 16, 32)
+		if b = (bookmark{uint32(second), uint32(n)}); err == nil && err2 == nil && b.text(id) == s {
+			return b, nil
+		}
+	}
+	return b, fault.Newf(fault.Invalid, codeMalformed, "%.80q is not a bookmark of this database", s)
+}
