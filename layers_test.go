@@ -27,8 +27,8 @@ const module = "atoll.dev/atoll"
 var layers = [][]string{
 	{"fault", "atoll", "wire"}, // words: the standard library only
 	{"durable", "sqlite"},      // files
-	{"limits", "route", "hop", "invocation", "sandbox", "terminate", "workerd", "upload", "store"}, // leaves
-	{"auth", "kv", "r2", "queue", "objects", "cache", "assets", "egress", "isolate", "router"},     // services
+	{"limits", "route", "hop", "invocation", "sandbox", "terminate", "workerd", "upload", "store"},   // leaves
+	{"auth", "kv", "d1", "r2", "queue", "objects", "cache", "assets", "egress", "isolate", "router"}, // services
 	{"dispatch"},                  // which process serves a version
 	{"binding", "deploy", "cron"}, // decisions
 	{"edge", "api"},               // faces
@@ -56,7 +56,7 @@ var forbidden = []struct {
 		"the data plane knows nothing of API tokens and REST shapes"},
 	{[]string{"sandbox", "limits", "route"}, []string{"hop", "wire"},
 		"these know nothing of HTTP"},
-	{[]string{"store", "kv", "r2", "queue", "assets", "deploy"}, []string{"wire"},
+	{[]string{"store", "kv", "d1", "r2", "queue", "assets", "deploy"}, []string{"wire"},
 		"REST shapes are for the border, and are never stored"},
 }
 
@@ -75,7 +75,8 @@ var libraries = map[string][]string{
 	"golang.org/x/net":                {"edge", "hop", "egress", "dispatch", "isolate", "node", "api", "test"},
 	"golang.org/x/sync":               {"anyone"},
 	"golang.org/x/sys":                {"anyone"},
-	"modernc.org/sqlite":              {"sqlite", "kv"},
+	"modernc.org/sqlite":              {"sqlite", "kv", "d1"},
+	"modernc.org/libc":                {"d1"},
 }
 
 func TestLayers(t *testing.T) {

@@ -1,7 +1,7 @@
 // Package api is the REST API under /client/v4, in the form of Cloudflare's: an envelope of success, errors and result,
 // Cloudflare's paths, fields and error codes, so that wrangler, the SDKs and Terraform work unchanged.
 //
-// It is a face: it reads a request, asks packages store, deploy, kv and r2, and writes what they answer in package wire's
+// It is a face: it reads a request, asks packages store, deploy, kv, r2 and d1, and writes what they answer in package wire's
 // shapes. It decides nothing about scripts, and it keeps nothing. What a route needs of its caller stands in the table of
 // routes.go, beside its path; docs/api.md is the reference of the same routes, and a test compares them.
 //
@@ -19,6 +19,7 @@ import (
 	"atoll.dev/atoll/internal/assets"
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/auth"
+	"atoll.dev/atoll/internal/d1"
 	"atoll.dev/atoll/internal/deploy"
 	"atoll.dev/atoll/internal/durable"
 	"atoll.dev/atoll/internal/kv"
@@ -35,6 +36,7 @@ type Deps struct {
 	KV     *kv.Store
 	Queues *queue.Store
 	R2     *r2.Store
+	D1     *d1.Store
 	Auth   *auth.Auth
 	Assets *assets.Uploads
 

@@ -15,6 +15,7 @@ import (
 	"atoll.dev/atoll/internal/assets"
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/auth"
+	"atoll.dev/atoll/internal/d1"
 	"atoll.dev/atoll/internal/deploy"
 	"atoll.dev/atoll/internal/durable"
 	"atoll.dev/atoll/internal/fault"
@@ -58,6 +59,11 @@ func newNode(t testing.TB) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
+	databases, err := d1.Open(nil, dir, d1.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { databases.Close() })
 	pairs, err := kv.Open(nil, dir, kv.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -88,9 +94,9 @@ func newNode(t testing.TB) *node {
 	n.run = &memoryRunner{}
 	uploads := assets.NewUploads(nil, db, blobs, key.Derive("test"), nil)
 	n.deps = Deps{
-		Deploy: deploy.New(nil, db, blobs, n.run, deploy.Resources{"kv_namespace": deploy.Named(pairs.KVNamespaceExists), "queue": deploy.Named(queues.QueueExists),
+		Deploy: deploy.New(nil, db, blobs, n.run, deploy.Resources{"kv_namespace": deploy.Named(pairs.KVNamespaceExists), "d1": deploy.Named(databases.D1Exists), "queue": deploy.Named(queues.QueueExists),
 			"r2_bucket": deploy.Named(objects.R2BucketExists)}, deploy.Options{Assets: uploads}), Assets: uploads,
-		Store: db, Blobs: blobs, KV: pairs, R2: objects, Queues: queues, Auth: guard, Account: theAccount, Zone: "atoll.localhost",
+		Store: db, Blobs: blobs, KV: pairs, D1: databases, R2: objects, Queues: queues, Auth: guard, Account: theAccount, Zone: "atoll.localhost",
 		RoutesChanged:    func() { n.changed = append(n.changed, "routes") },
 		SchedulesChanged: func() { n.changed = append(n.changed, "schedules") },
 		NamespaceChanged: func(_ atoll.AccountID, ns atoll.NamespaceName) {

@@ -22,11 +22,13 @@ const (
 	r2All          = acct + "/r2/buckets"
 	r2One          = r2All + "/{bucket}"
 	r2Objects      = r2One + "/objects"
+	d1All          = acct + "/d1/database"
+	d1One          = d1All + "/{database}"
 )
 
 // routes is every endpoint of the API: method, path under /client/v4, what the caller needs, handler.
 func routes() []endpoint {
-	return slices.Concat(identityRoutes(), zoneRoutes(), namespaceRoutes(), egressRoutes(), accountRoutes(), kvRoutes(), queueRoutes(), r2Routes(), unservedRoutes(),
+	return slices.Concat(identityRoutes(), zoneRoutes(), namespaceRoutes(), egressRoutes(), accountRoutes(), kvRoutes(), d1Routes(), queueRoutes(), r2Routes(), unservedRoutes(),
 		scriptRoutes(userWorkers, auth.NamespaceRead, auth.NamespaceWrite),
 		scriptRoutes(accountScripts, auth.AccountRead, auth.AccountWrite))
 }
@@ -163,11 +165,24 @@ func r2Routes() []endpoint {
 	}
 }
 
+// d1Routes are those of D1. A database is named by its id or its name.
+func d1Routes() []endpoint {
+	return []endpoint{
+		{"GET", d1All, auth.AccountRead, (*API).listDatabases},
+		{"POST", d1All, auth.AccountWrite, (*API).postDatabase},
+		{"GET", d1One, auth.AccountRead, (*API).getDatabase},
+		{"PUT", d1One, auth.AccountWrite, (*API).putDatabase},
+		{"PATCH", d1One, auth.AccountWrite, (*API).putDatabase},
+		{"DELETE", d1One, auth.AccountWrite, (*API).deleteDatabase},
+		{"POST", d1One + "/query", auth.AccountWrite, (*API).queryDatabase},
+		{"POST", d1One + "/raw", auth.AccountWrite, (*API).queryDatabaseRaw},
+	}
+}
+
 // unservedRoutes are what Cloudflare has and a node has not yet: a clear refusal reads better than a missing route.
 func unservedRoutes() []endpoint {
 	var all []endpoint
 	for _, u := range []struct{ pattern, what string }{
-		{acct + "/d1/*", "D1 databases"},
 		{acct + "/r2/*", "this part of R2"},
 		{acct + "/workers/domains", "custom domains"},
 		{acct + "/workers/domains/*", "custom domains"},

@@ -86,7 +86,7 @@ func TestUpload(t *testing.T) {
 		n.fails(400, 10021, "PUT", path+"bad", form(`{"bindings":[]}`), boundary)
 		n.fails(400, 10021, "PUT", path+"bad", form(`not JSON`, "index.js", "x"), boundary)
 		n.fails(400, 10021, "PUT", path+"bad", form(`{"main_module":"other.js"}`, "index.js", "x"), boundary)
-		n.fails(400, 10021, "PUT", path+"bad", form(`{"main_module":"index.js","bindings":[{"name":"D","type":"d1","id":"x"}]}`, "index.js", "x"), boundary)
+		n.fails(400, 10181, "PUT", path+"bad", form(`{"main_module":"index.js","bindings":[{"name":"D","type":"d1","id":"x"}]}`, "index.js", "x"), boundary)
 		n.fails(400, 10057, "PUT", path+"bad?bindings_inherit=strict", form(`{"main_module":"index.js","bindings":[{"name":"D","type":"inherit"}]}`, "index.js", "x"), boundary)
 		n.fails(415, 10001, "PUT", path+"bad", "x", "Content-Type: text/html")
 		n.fails(400, 10016, "PUT", path+"b%20d", form(simple, "index.js", "x"), boundary)

@@ -115,7 +115,7 @@ func AllNodeLimits() []NodeLimit {
 		bytes("subrequest-answer", 1, 1024*giga, func(l *NodeLimits) *int64 { return &l.SubRequestAnswer }),
 		bytes("log-bytes", 1*kilo, 64*mega, func(l *NodeLimits) *int64 { return &l.LogBytes }),
 		storage("kv", func(l *NodeLimits) *int64 { return &l.KVStorage }),
-		soon(storage("d1", func(l *NodeLimits) *int64 { return &l.D1Storage })),
+		storage("d1", func(l *NodeLimits) *int64 { return &l.D1Storage }),
 		storage("r2", func(l *NodeLimits) *int64 { return &l.R2Storage }),
 		storage("queue", func(l *NodeLimits) *int64 { return &l.QueueStorage }),
 		soon(storage("durable", func(l *NodeLimits) *int64 { return &l.DurableStorage })),

@@ -10,6 +10,7 @@
 package binding
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -39,6 +40,7 @@ type Services struct {
 	Egress *egress.Gate
 	KV     func(namespace string) http.Handler
 	R2     func(account atoll.AccountID, bucket string) http.Handler
+	D1     func(account atoll.AccountID, database string) http.Handler
 	Assets *assets.Sites
 	Cache  *cache.Store
 	Owner  func(context.Context, atoll.ScriptRef, atoll.VersionID) (store.Owner, error) // of a version
@@ -105,6 +107,8 @@ func lookup(p *isolate.Process, service string) (atoll.Binding, bool) {
 type fields struct {
 	NamespaceID string `json:"namespace_id"` // kv_namespace
 	BucketName  string `json:"bucket_name"`  // r2_bucket
+	ID          string `json:"id"`           // d1
+	DatabaseID  string `json:"database_id"`  // d1, in older clients' words
 	Namespace   string `json:"namespace"`    // dispatch_namespace
 	Service     string `json:"service"`      // service
 	Entrypoint  string `json:"entrypoint"`
@@ -133,6 +137,8 @@ func (b *Border) bound(w http.ResponseWriter, r *http.Request, p *isolate.Proces
 		return nil
 	case "queue":
 		b.Queue(account, f.QueueName, f.Delay).ServeHTTP(w, r)
+	case "d1":
+		b.D1(account, cmp.Or(f.ID, f.DatabaseID)).ServeHTTP(w, r)
 		return nil
 	case "r2_bucket":
 		b.R2(account, f.BucketName).ServeHTTP(w, r)

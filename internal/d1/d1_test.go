@@ -43,7 +43,7 @@ func results(t *testing.T, s *Store, id ID, sql string, params ...engine.Param) 
 		return "", err
 	}
 	defer a.Release()
-	_, rows, _ := strings.Cut(string(a.JSON), `"rows":`)
+	_, rows, _ := strings.Cut(string(a.Body), `"rows":`)
 	rows, _, _ = strings.Cut(rows, `},"success"`)
 	return rows, nil
 }

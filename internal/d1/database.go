@@ -108,9 +108,10 @@ func (db *database) exclusively(ctx context.Context, f func() error) error {
 		return context.Cause(ctx)
 	}
 	defer db.unlead()
-	if err := db.openFiles(); err != nil {
-		return err
+	if err := db.enter(); err != nil {
+		return db.explain(err)
 	}
+	defer db.st.running.Done()
 	return f()
 }
 

@@ -1,6 +1,7 @@
 package d1
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
@@ -17,7 +18,7 @@ import (
 //
 //	POST /query?resultsFormat=ROWS_AND_COLUMNS   {sql, params}, or an array of them, which is a batch
 //	POST /execute?resultsFormat=NONE             likewise; run() and exec() take the rows as objects
-//	POST /dump                                   was for databases of 2022, and is gone
+//	POST /dump                                   the database as a file of SQLite
 //
 // What fails is answered with 200 and {"success":false,"error":TEXT}, which the Worker sees as "D1_ERROR: TEXT". A session
 // sends its constraint or the last bookmark that it has seen, and gets a new one; the one copy there is satisfies all.
@@ -38,7 +39,7 @@ func (b *binding) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method == http.MethodPost && (r.URL.Path == "/query" || r.URL.Path == "/execute"):
 		b.query(w, r)
 	case r.Method == http.MethodPost && r.URL.Path == "/dump":
-		answer(w, http.StatusGone, []byte(`{"error":"dump() was for databases of D1's alpha, and is no more: export the database instead"}`))
+		b.dump(w, r)
 	default:
 		answer(w, http.StatusNotFound, []byte(`{"error":"Not found"}`))
 	}
@@ -56,7 +57,7 @@ func (b *binding) query(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Query().Get("resultsFormat") == "ROWS_AND_COLUMNS" {
 		f = Columns
 	}
-	queries, done, err := b.st.ReadQueries(b.acct, r.Body, r.ContentLength)
+	queries, done, err := b.st.ReadQueries(b.acct, r.Body, r.ContentLength, false)
 	defer done()
 	var a *Answer
 	if err == nil {
@@ -68,18 +69,36 @@ func (b *binding) query(w http.ResponseWriter, r *http.Request) {
 	}
 	defer a.Release()
 	w.Header().Set(headerBookmark, a.Bookmark)
-	answer(w, http.StatusOK, a.JSON)
+	answer(w, http.StatusOK, a.Body)
+}
+
+func (b *binding) dump(w http.ResponseWriter, r *http.Request) {
+	a, err := b.st.Dump(r.Context(), b.acct, b.id)
+	if err != nil {
+		answer(w, http.StatusInternalServerError, append(engine.AppendString([]byte(`{"error":`), b.reason(r, err)), '}'))
+		return
+	}
+	defer a.Release()
+	w.Header().Set("Content-Type", "application/vnd.sqlite3")
+	w.Header().Set("Content-Length", strconv.Itoa(len(a.Body)))
+	w.Write(a.Body)
 }
 
 func (b *binding) fail(w http.ResponseWriter, r *http.Request, err error) {
-	text := "internal error"
-	if f := fault.Of(err); f != nil {
-		text = f.Message
-	} else if r.Context().Err() == nil {
-		b.st.lg.Error("d1 binding", "database", b.id, "err", err)
-	}
+	text := b.reason(r, err)
 	io.Copy(io.Discard, io.LimitReader(r.Body, MaxBody)) // the binding reads only once it has sent
 	answer(w, http.StatusOK, append(engine.AppendString([]byte(`{"success":false,"error":`), text), '}'))
+}
+
+// reason is what a Worker is told of an error.
+func (b *binding) reason(r *http.Request, err error) string {
+	if f := fault.Of(err); f != nil {
+		return f.Message
+	}
+	if r.Context().Err() == nil {
+		b.st.lg.Error("d1 binding", "database", b.id, "err", err)
+	}
+	return "internal error"
 }
 
 // MaxBody is the most that a call may send.
@@ -88,12 +107,13 @@ const MaxBody = 100 << 20
 // freeBody is how much may be sent without counting.
 const freeBody = 64 << 10
 
-// ReadQueries reads {sql, params} or an array of them. What that takes of the account's memory is given back by done, which
+// ReadQueries reads the body of a call: {sql, params}, an array of them, or {batch: [...]}. With apart, a text of several
+// statements is as many queries, as in the REST API. What the body takes of the account's memory is given back by done, which
 // is never nil.
-func (s *Store) ReadQueries(acct atoll.AccountID, body io.Reader, length int64) (queries []Query, done func(), err error) {
+func (s *Store) ReadQueries(acct atoll.AccountID, body io.Reader, length int64, apart bool) (queries []Query, done func(), err error) {
 	done = func() {}
-	if length > MaxBody || length < 0 {
-		return nil, done, fault.Newf(fault.TooLarge, codeMalformed, "A call may have %d bytes, and says how many.", MaxBody)
+	if length > MaxBody {
+		return nil, done, fault.Newf(fault.TooLarge, codeMalformed, "A call may have %d bytes.", MaxBody)
 	}
 	if need := 3*length - freeBody; need > 0 { // the text, and what it is read into
 		s.mu.RLock()
@@ -104,25 +124,41 @@ func (s *Store) ReadQueries(acct atoll.AccountID, body io.Reader, length int64) 
 		}
 		done = func() { o.memory.Give(need) }
 	}
-	text := make([]byte, length)
-	if _, err := io.ReadFull(body, text); err != nil {
-		return nil, done, fault.New(fault.Invalid, codeMalformed, "The request broke off.")
+	text, err := readBody(body, length)
+	if err != nil {
+		return nil, done, err
 	}
-	queries, err = parseQueries(text)
+	queries, err = parseQueries(text, apart)
 	return queries, done, err
 }
 
-// ParseQueries reads queries from JSON.
-func parseQueries(text []byte) ([]Query, error) {
-	var list []jsonQuery
-	err := json.Unmarshal(text, &list)
-	if err != nil {
-		list = make([]jsonQuery, 1)
-		if one := json.Unmarshal(text, &list[0]); one == nil {
-			err = nil
-		} else if len(text) > 0 && text[0] != '[' {
-			err = one
+// readBody reads a body of the given length, or a small one of none.
+func readBody(body io.Reader, length int64) ([]byte, error) {
+	if length < 0 {
+		text, err := io.ReadAll(io.LimitReader(body, freeBody+1))
+		if err == nil && len(text) > freeBody {
+			return nil, fault.Newf(fault.TooLarge, codeMalformed, "A call without Content-Length may have %d bytes.", freeBody)
 		}
+		return text, err
+	}
+	text := make([]byte, length)
+	if _, err := io.ReadFull(body, text); err != nil {
+		return nil, fault.New(fault.Invalid, codeMalformed, "The request broke off.")
+	}
+	return text, nil
+}
+
+// parseQueries reads queries from JSON.
+func parseQueries(text []byte, apart bool) ([]Query, error) {
+	var one jsonQuery
+	var list []jsonQuery
+	var err error
+	if trimmed := bytes.TrimLeft(text, " \t\r\n"); len(trimmed) > 0 && trimmed[0] == '[' {
+		err = json.Unmarshal(text, &list)
+	} else if err = json.Unmarshal(text, &one); one.Batch != nil {
+		list = one.Batch
+	} else {
+		list = []jsonQuery{one}
 	}
 	if err != nil {
 		var f *fault.Error
@@ -131,11 +167,21 @@ func parseQueries(text []byte) ([]Query, error) {
 		}
 		return nil, fault.Newf(fault.Invalid, codeMalformed, "The request is malformed: %v", err)
 	}
-	queries := make([]Query, len(list))
-	for i, q := range list {
-		queries[i] = Query{SQL: q.SQL, Params: make([]engine.Param, len(q.Params))}
+	var queries []Query
+	for _, q := range list {
+		query := Query{SQL: q.SQL, Params: make([]engine.Param, len(q.Params))}
 		for j, p := range q.Params {
-			queries[i].Params[j] = engine.Param(p)
+			query.Params[j] = engine.Param(p)
+		}
+		if !apart || one.Batch != nil {
+			queries = append(queries, query)
+			continue
+		}
+		for _, sql := range engine.Statements(q.SQL) {
+			queries = append(queries, Query{SQL: sql})
+		}
+		if n := len(queries); n > 0 {
+			queries[n-1].Params = query.Params
 		}
 	}
 	return queries, nil
@@ -144,6 +190,7 @@ func parseQueries(text []byte) ([]Query, error) {
 type jsonQuery struct {
 	SQL    string      `json:"sql"`
 	Params []jsonParam `json:"params"`
+	Batch  []jsonQuery `json:"batch"`
 }
 
 // jsonParam is a value that is bound: a number, a string, null, or a blob as an array of its bytes.

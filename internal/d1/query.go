@@ -26,9 +26,10 @@ const (
 	Columns
 )
 
-// Answer is the results of a call, an array of JSON with one element a query. Its memory is counted until Release.
+// Answer is the results of a call, an array of JSON with one element a query, or a whole file. Its memory is counted until
+// Release.
 type Answer struct {
-	JSON     []byte
+	Body     []byte
 	Bookmark string
 
 	pool    *engine.Pool
@@ -38,7 +39,7 @@ type Answer struct {
 // Release says that the answer has been sent.
 func (a *Answer) Release() {
 	a.pool.Give(a.counted)
-	a.counted, a.JSON = 0, nil
+	a.counted, a.Body = 0, nil
 }
 
 // Query runs queries in one transaction.
@@ -64,11 +65,11 @@ const freeAnswer = 64 << 10
 
 // grown counts what the answer has grown by.
 func (db *database) grown(a *Answer) error {
-	more := int64(cap(a.JSON)) - freeAnswer - a.counted
+	more := int64(cap(a.Body)) - freeAnswer - a.counted
 	if more <= 0 {
 		return nil
 	}
-	if int64(cap(a.JSON)) > db.st.opts.CallMemory || !a.pool.Take(more) {
+	if int64(cap(a.Body)) > db.st.opts.CallMemory || !a.pool.Take(more) {
 		return errMemory
 	}
 	a.counted += more
@@ -90,30 +91,30 @@ func (db *database) readOnly(c *call) bool {
 
 func (db *database) runQueries(ctx context.Context, c *call) error {
 	a := &c.answer
-	a.JSON = append(a.JSON[:0], '[')
+	a.Body = append(a.Body[:0], '[')
 	for _, q := range c.queries {
 		sql := engine.Trim(q.SQL)
 		if sql == "" {
 			continue
 		}
-		if len(a.JSON) > 1 {
-			a.JSON = append(a.JSON, ',')
+		if len(a.Body) > 1 {
+			a.Body = append(a.Body, ',')
 		}
 		if err := db.runQuery(ctx, c, sql, q.Params); err != nil {
 			return err
 		}
 	}
-	if len(a.JSON) == 1 {
+	if len(a.Body) == 1 {
 		return errNothing
 	}
-	a.JSON = append(a.JSON, ']')
+	a.Body = append(a.Body, ']')
 	return db.grown(a)
 }
 
 // runQuery runs the statements of one query. The last one's rows are its result.
 func (db *database) runQuery(ctx context.Context, c *call, sql string, params []engine.Param) error {
 	m := measure{start: time.Now(), total: db.conn.TotalChanges(), last: db.conn.LastRowID(), live: db.live}
-	c.answer.JSON = append(c.answer.JSON, `{"results":`...)
+	c.answer.Body = append(c.answer.Body, `{"results":`...)
 	for sql != "" {
 		var first string
 		if first, sql = engine.Split(sql); engine.Blank(first) {
@@ -137,8 +138,8 @@ func (db *database) runQuery(ctx context.Context, c *call, sql string, params []
 		}
 		m.rows = rows
 	}
-	c.answer.JSON = m.append(append(c.answer.JSON, `,"success":true,"meta":`...), db)
-	c.answer.JSON = append(c.answer.JSON, '}')
+	c.answer.Body = m.append(append(c.answer.Body, `,"success":true,"meta":`...), db)
+	c.answer.Body = append(c.answer.Body, '}')
 	return nil
 }
 
@@ -204,13 +205,13 @@ func (db *database) rows(st *engine.Stmt, c *call) error {
 		names[i] = string(engine.AppendString(nil, name))
 	}
 	if c.format == Columns {
-		a.JSON = append(a.JSON, `{"columns":[`...)
+		a.Body = append(a.Body, `{"columns":[`...)
 		for i, name := range names {
-			a.JSON = append(comma(a.JSON, i), name...)
+			a.Body = append(comma(a.Body, i), name...)
 		}
-		a.JSON = append(a.JSON, `],"rows":`...)
+		a.Body = append(a.Body, `],"rows":`...)
 	}
-	a.JSON = append(a.JSON, '[')
+	a.Body = append(a.Body, '[')
 	for n := 0; ; n++ {
 		more, err := st.Step()
 		if err != nil {
@@ -219,14 +220,14 @@ func (db *database) rows(st *engine.Stmt, c *call) error {
 		if !more {
 			break
 		}
-		a.JSON = comma(a.JSON, n)
+		a.Body = comma(a.Body, n)
 		if err := db.row(st, c.format, names, a); err != nil {
 			return err
 		}
 	}
-	a.JSON = append(a.JSON, ']')
+	a.Body = append(a.Body, ']')
 	if c.format == Columns {
-		a.JSON = append(a.JSON, '}')
+		a.Body = append(a.Body, '}')
 	}
 	return db.grown(a)
 }
@@ -244,22 +245,22 @@ func (db *database) row(st *engine.Stmt, f Format, names []string, a *Answer) er
 	if f == Columns {
 		open, end = '[', ']'
 	}
-	a.JSON = append(a.JSON, open)
+	a.Body = append(a.Body, open)
 	for i, name := range names {
-		a.JSON = comma(a.JSON, i)
+		a.Body = comma(a.Body, i)
 		if f == Objects {
-			a.JSON = append(append(a.JSON, name...), ':')
+			a.Body = append(append(a.Body, name...), ':')
 		}
 		v, err := st.Value(i)
 		if err != nil {
 			return err
 		}
-		a.JSON = v.AppendJSON(a.JSON)
+		a.Body = v.AppendJSON(a.Body)
 		if err := db.grown(a); err != nil {
 			return err
 		}
 	}
-	a.JSON = append(a.JSON, end)
+	a.Body = append(a.Body, end)
 	return nil
 }
 
@@ -278,4 +279,17 @@ func (m measure) append(b []byte, db *database) []byte {
 	return fmt.Appendf(b, `{"served_by":"atoll","served_by_primary":true,"timings":{"sql_duration_ms":%s},"duration":%s,"changes":%d,"last_row_id":%d,`+
 		`"changed_db":%t,"size_after":%d,"rows_read":%d,"rows_written":%d,"total_attempts":1}`,
 		took, took, changes, last, changes != 0 || last != m.last || db.live != m.live, db.live, m.rows.Read, m.rows.Written)
+}
+
+// Tables is how many tables a database has.
+func (s *Store) Tables(ctx context.Context, acct atoll.AccountID, id ID) (n int64, err error) {
+	db, err := s.database(acct, id)
+	if err != nil {
+		return 0, err
+	}
+	err = db.exclusively(ctx, func() error {
+		n, err = db.conn.Int(`SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\_%' ESCAPE '\' AND name NOT LIKE '\_cf\_%' ESCAPE '\'`)
+		return err
+	})
+	return n, err
 }

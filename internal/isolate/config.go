@@ -61,6 +61,7 @@ const (
 const (
 	dispatchModule = "atoll:dispatch"
 	serviceModule  = "atoll:service"
+	d1Module       = "cloudflare-internal:d1-api" // workerd's own
 )
 
 var (
@@ -271,6 +272,8 @@ func bindingValue(spec Spec, b atoll.Binding, service string) (v workerd.Binding
 		return workerd.Queue{Name: service}, true, nil
 	case "r2_bucket":
 		return workerd.R2Bucket{Name: service}, true, nil
+	case "d1":
+		return wrapped(d1Module, service), true, nil
 	case "service":
 		return wrapped(serviceModule, service), true, nil
 	case "assets":

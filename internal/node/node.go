@@ -22,6 +22,7 @@ import (
 	"atoll.dev/atoll/internal/binding"
 	"atoll.dev/atoll/internal/cache"
 	"atoll.dev/atoll/internal/cron"
+	"atoll.dev/atoll/internal/d1"
 	"atoll.dev/atoll/internal/deploy"
 	"atoll.dev/atoll/internal/dispatch"
 	"atoll.dev/atoll/internal/durable"
@@ -90,6 +91,7 @@ type node struct {
 	r2      *r2.Store
 	objects *objects.Store
 	deleted chan struct{} // classes of Durable Objects may have been
+	d1      *d1.Store
 	uploads *assets.Uploads
 	sites   *assets.Sites
 	engine  string // workerd's version
@@ -174,6 +176,10 @@ func (n *node) openState(ctx context.Context) error {
 		return err
 	}
 	n.closers = append(n.closers, n.r2)
+	if n.d1, err = d1.Open(n.lg, dir, d1.Options{AccountBytes: n.cfg.Limits.D1Storage}); err != nil {
+		return fmt.Errorf("open d1: %w", err)
+	}
+	n.closers = append(n.closers, n.d1)
 	if n.account, err = n.ensureAccount(ctx); err != nil {
 		return err
 	}
@@ -263,6 +269,7 @@ func (n *node) openRuntime() error {
 		R2: func(account atoll.AccountID, bucket string) http.Handler {
 			return n.r2.Handler(r2.Ref{Account: account, Name: bucket})
 		},
+		D1:     func(account atoll.AccountID, id string) http.Handler { return n.d1.Handler(account, d1.ID(id)) },
 		Assets: n.sites,
 		Cache:  n.cache,
 		Owner:  n.store.Owner,
@@ -334,7 +341,7 @@ func (n *node) openAPI(ctx context.Context) error {
 	}
 	routesChanged := changed("routes", n.publishRoutes)
 	n.api = api.New(n.lg, api.Deps{
-		Store: n.store, Blobs: n.blobs, Deploy: n.deploys, KV: n.kv, R2: n.r2, Queues: n.queues, Auth: operators, Assets: n.uploads,
+		Store: n.store, Blobs: n.blobs, Deploy: n.deploys, KV: n.kv, D1: n.d1, R2: n.r2, Queues: n.queues, Auth: operators, Assets: n.uploads,
 		Account: n.account, Zone: n.cfg.Zone, MaxBody: apiBody(n.cfg.Limits),
 		RoutesChanged:    routesChanged,
 		SchedulesChanged: changed("cron triggers", n.publishSchedules),
@@ -355,6 +362,7 @@ func (n *node) resources() deploy.Resources {
 		"kv_namespace": deploy.Named(n.kv.KVNamespaceExists),
 		"queue":        deploy.Named(n.queues.QueueExists),
 		"r2_bucket":    deploy.Named(n.r2.R2BucketExists),
+		"d1":           deploy.Named(n.d1.D1Exists),
 	}
 }
 
@@ -378,7 +386,7 @@ func (n *node) run(ctx context.Context) error {
 	background, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)
 	var parts errgroup.Group
-	for _, run := range []func(context.Context) error{n.factory.Run, n.calls.Run, n.kv.Run, n.r2.Run, n.queues.Run, n.cache.Run, n.clock.Run, n.collect, n.sweep} {
+	for _, run := range []func(context.Context) error{n.factory.Run, n.calls.Run, n.kv.Run, n.d1.Run, n.r2.Run, n.queues.Run, n.cache.Run, n.clock.Run, n.collect, n.sweep} {
 		parts.Go(func() error {
 			err := run(background)
 			if err != nil {

@@ -74,6 +74,7 @@ var kinds = map[string]kind{
 	"wasm_module":        {served: true, fields: map[string]spec{"part": req(text)}},
 	"kv_namespace":       {served: true, fields: map[string]spec{"namespace_id": req(text)}},
 	"queue":              {served: true, fields: map[string]spec{"queue_name": req(text), "delivery_delay": opt(number)}},
+	"d1":                 {served: true, fields: map[string]spec{"id": opt(text), "database_id": opt(text)}},
 	"version_metadata":   {served: true},
 	"assets":             {served: true},
 	"inherit":            {served: true, fields: map[string]spec{"old_name": opt(text), "version_id": opt(text)}},
@@ -87,7 +88,6 @@ var kinds = map[string]kind{
 	"analytics_engine":    {fields: map[string]spec{"dataset": req(text)}},
 	"browser":             {},
 	"browser_rendering":   {},
-	"d1":                  {fields: map[string]spec{"id": opt(text), "database_id": opt(text)}},
 	"durable_object_namespace": {served: true, fields: map[string]spec{
 		"class_name": req(text), "script_name": opt(text), "environment": opt(text), "namespace_id": opt(text), "dispatch_namespace": opt(text)}},
 	"flagship":             {fields: map[string]spec{"app_id": req(text)}},

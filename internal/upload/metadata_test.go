@@ -123,7 +123,7 @@ func TestMetadata_bindings(t *testing.T) {
 		{"name-control", `[{"name":"a\u0000","type":"json","json":1}]`, `10021: binding name "a\x00" is not valid: names are at most 255 bytes without control characters`},
 		{"no-type", `[{"name":"A"}]`, "10021: binding A must have a valid `type` specified"},
 		{"unknown-type", `[{"name":"A","type":"teapot"}]`, `10021: binding A has the unknown type "teapot"`},
-		{"not-served", `[{"name":"DB","type":"d1","id":"x"}]`, "10021: binding DB of type d1 is not supported by this node yet"},
+		{"not-served", `[{"name":"DB","type":"vectorize","index_name":"x"}]`, "10021: binding DB of type vectorize is not supported by this node yet"},
 		{"durable-objects", `[{"name":"DO","type":"durable_object_namespace","class_name":"x"}]`, `durable_object_namespace {"class_name":"x","name":"DO","type":"durable_object_namespace"}`},
 		{"missing-field", `[{"name":"KV","type":"kv_namespace"}]`, "10021: binding KV of type kv_namespace must have a valid `namespace_id` specified"},
 		{"empty-field", `[{"name":"KV","type":"kv_namespace","namespace_id":""}]`, "10021: binding KV of type kv_namespace must have a valid `namespace_id` specified"},

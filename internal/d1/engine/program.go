@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"unsafe"
 
 	sqlite3 "modernc.org/sqlite/lib"
@@ -19,6 +20,7 @@ type program struct {
 	slots     []uint16 // the counters of Next and Prev
 	loops     []loop
 	seeks     []int // steps without a counter: the loop of each, -1 outside
+	rewind    []int // steps that get one, likewise
 	stray     []int // writes that are not part of a change, likewise
 	index     []int // writes into indexes, likewise
 	counts    []int32
@@ -53,6 +55,10 @@ func op(base uintptr, i int32) *sqlite3.TVdbeOp {
 // read analyses a statement that was just prepared, and gives its loops counters.
 func (p *program) read(s *Stmt) {
 	v := at[sqlite3.TVdbe](s.p)
+	*p = program{counted: p.counted}
+	if sqlite3.Xsqlite3_stmt_isexplain(s.c.tls, s.p) != 0 {
+		return // nothing of it runs
+	}
 	p.slots = []uint16{0, sqlite3.SQLITE_STMTSTATUS_FULLSCAN_STEP, sqlite3.SQLITE_STMTSTATUS_AUTOINDEX,
 		sqlite3.SQLITE_STMTSTATUS_FILTER_HIT, sqlite3.SQLITE_STMTSTATUS_FILTER_MISS}
 	for i := range v.FnOp {
@@ -123,6 +129,9 @@ func (p *program) code(base uintptr, n int32, main bool, seen map[uintptr]bool) 
 		switch o.Fopcode {
 		case sqlite3.OP_Rewind:
 			o.Fopcode = sqlite3.OP_Sort
+			if main {
+				p.rewind = append(p.rewind, in)
+			}
 		case sqlite3.OP_SeekLT, sqlite3.OP_SeekLE, sqlite3.OP_SeekGE, sqlite3.OP_SeekGT, sqlite3.OP_SeekRowid, sqlite3.OP_NotExists,
 			sqlite3.OP_Last:
 			if main {
@@ -216,8 +225,16 @@ func (s *Stmt) Rows(changes, byTriggers int64) Rows {
 	p := &s.program
 	v := at[sqlite3.TVdbe](s.p)
 	var r Rows
+	again := v.FaCounter[sqlite3.SQLITE_STMTSTATUS_REPREPARE] != 0
+	if again { // SQLite has made other bytecode of it, for the values that were bound
+		v.FaCounter[sqlite3.SQLITE_STMTSTATUS_REPREPARE] = 0
+		p.read(s)
+	}
 	rounds := make([]int64, len(v.FaCounter))
-	for _, slot := range p.slots {
+	for slot := range rounds {
+		if !slices.Contains(p.slots, uint16(slot)) {
+			continue
+		}
 		rounds[slot] = int64(v.FaCounter[slot])
 		r.Read += rounds[slot]
 		v.FaCounter[slot] = 0
@@ -226,31 +243,37 @@ func (s *Stmt) Rows(changes, byTriggers int64) Rows {
 	v.FaCounter[sqlite3.SQLITE_STMTSTATUS_SORT] = 0
 	p.counted, p.seen = 0, false
 	for _, in := range p.seeks {
-		r.Read += p.times(in, rounds)
+		r.Read += p.times(in, rounds, changes)
+	}
+	for _, in := range p.rewind {
+		if again {
+			r.Read += p.times(in, rounds, changes)
+		}
 	}
 	r.Read += int64(p.subSeeks) * changes
 	r.Written = p.main.of(changes) + p.sub.of(byTriggers)
 	for _, in := range p.stray {
-		r.Written += p.times(in, rounds)
+		r.Written += p.times(in, rounds, changes)
 	}
 	if p.main.changers == 0 { // such as CREATE INDEX
 		for _, in := range p.index {
-			r.Written += p.times(in, rounds)
+			r.Written += p.times(in, rounds, changes)
 		}
 	}
 	return r
 }
 
-// times is how often an instruction in a loop is taken to have run.
-func (p *program) times(in int, rounds []int64) int64 {
+// times is how often an instruction in a loop is taken to have run. A loop without a counter takes rows from a coroutine or
+// a list, to change them.
+func (p *program) times(in int, rounds []int64, changes int64) int64 {
 	if in < 0 {
 		return 1
 	}
 	l := p.loops[in]
 	if !l.counted {
-		return p.times(l.parent, rounds)
+		return max(changes, p.times(l.parent, rounds, changes))
 	}
-	return rounds[l.slot] + p.times(l.parent, rounds)
+	return rounds[l.slot] + p.times(l.parent, rounds, changes)
 }
 
 func (c changes) of(n int64) int64 {
