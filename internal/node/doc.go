@@ -8,7 +8,7 @@
 // The leaves: [atoll.dev/atoll/internal/durable] keeps files that survive a power cut,
 // [atoll.dev/atoll/internal/sqlite] a database whose writers share commits, [atoll.dev/atoll/internal/store] the metadata
 // in one of those, [atoll.dev/atoll/internal/kv] the KV namespaces,
-// [atoll.dev/atoll/internal/r2] buckets of objects,
+// [atoll.dev/atoll/internal/r2] buckets of objects, [atoll.dev/atoll/internal/d1] the D1 databases,
 // [atoll.dev/atoll/internal/queue] the queues, which it also delivers,
 // [atoll.dev/atoll/internal/objects] the storage of Durable Objects, [atoll.dev/atoll/internal/cache] what the Cache API
 // stores.
