@@ -37,6 +37,12 @@ func TestFullDisk(t *testing.T) {
 	n.do(t, "POST", "/storage/kv/namespaces", "application/json", strings.NewReader(`{"title":"full"}`), &ns)
 	d.values = "/storage/kv/namespaces/" + ns.ID + "/values/"
 	d.binding = map[string]string{"type": "kv_namespace", "name": "KV", "namespace_id": ns.ID}
+	n.do(t, "POST", "/r2/buckets", "application/json", strings.NewReader(`{"name":"full"}`), nil)
+	var queue struct {
+		ID string `json:"queue_id"`
+	}
+	n.do(t, "POST", "/queues", "application/json", strings.NewReader(`{"queue_name":"full"}`), &queue)
+	d.queue = queue.ID
 	n.put(t, "/workers/scripts/keeper", fullDisk, d.binding)
 	if err := n.atoll(t, data, "route", "add", "kv.atoll.localhost/*", "keeper"); err != nil {
 		t.Fatal(err)
@@ -49,10 +55,6 @@ func TestFullDisk(t *testing.T) {
 	d.reads()
 	n.cmd.Process.Kill()
 	n.cmd.Wait()
-	// Started on the full disk, it either serves what is there or says why not; and with room it serves all of it.
-	if err := os.Truncate(filler, fileSize(t, filler)-1<<20); err != nil {
-		t.Fatal(err)
-	}
 	d.node = startRaw(t, workerd, data)
 	d.reads()
 	fill(t, filler+"2")
@@ -78,6 +80,7 @@ type diskful struct {
 	node    *rawNode
 	data    string
 	values  string
+	queue   string
 	binding map[string]string
 	acked   map[string]string
 }
@@ -187,6 +190,12 @@ func (d *diskful) refuses(prefix string) {
 		"script": {10013, func(i int) (int, string) {
 			body, ctype := uploadForm(d.t, fmt.Sprintf("%s\n// %s %d %s", fullDisk, prefix, i, large[:50_000]), []map[string]string{d.binding})
 			return d.request("PUT", d.node.base+"/workers/scripts/another", ctype, body)
+		}},
+		"r2": {10001, func(i int) (int, string) {
+			return d.request("PUT", fmt.Sprintf("%s/r2/buckets/full/objects/%s-%d", d.node.base, prefix, i), "text/plain", strings.NewReader(fmt.Sprint(i)+large[:100_000]))
+		}},
+		"queue": {10013, func(i int) (int, string) {
+			return d.request("POST", d.node.base+"/queues/"+d.queue+"/messages", "application/json", strings.NewReader(`{"body":"`+large[:50_000]+`"}`))
 		}},
 		"dispatch-namespace": {10013, func(i int) (int, string) {
 			return d.request("POST", d.node.base+"/workers/dispatch/namespaces", "application/json", strings.NewReader(fmt.Sprintf(`{"name":"%s-%d"}`, prefix, i)))
