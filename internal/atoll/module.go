@@ -17,7 +17,7 @@ var scheme = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9+.-]*:`)
 // reservedModules are the names of the node's own modules beside a Worker's.
 var reservedModules = map[string]bool{
 	"atoll-wrapper.js": true, "atoll-prelude.js": true, "atoll-errors.js": true, "atoll-queue.js": true, "atoll-serviceworker.js": true,
-	"atoll-main.js": true, "atoll-globals.js": true,
+	"atoll-main.js": true, "atoll-globals.js": true, "atoll-rpc.js": true,
 }
 
 // CheckModuleName refuses names that a Worker's module cannot have: that the engine cannot load or would take for others.

@@ -37,6 +37,7 @@ import (
 // Services are what lies behind the border.
 type Services struct {
 	Call   func(context.Context, dispatch.Call) (*dispatch.Reply, error)
+	Hold   func(ctx context.Context, ref atoll.ScriptRef, outbound string) (*dispatch.Line, error) // for RPC
 	Egress *egress.Gate
 	KV     func(namespace string) http.Handler
 	R2     func(account atoll.AccountID, bucket string) http.Handler
@@ -51,7 +52,9 @@ type Services struct {
 type Border struct {
 	lg *slog.Logger
 	Services
-	owners owners
+	owners   owners
+	lanes    lanes
+	sessions sessions
 }
 
 // New returns a Border. Its services may be set until the first process runs.
@@ -69,51 +72,56 @@ func (b *Border) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.NewResponseController(w).EnableFullDuplex() // an answer may come before the body has been read
 	}
 	if r.Method == http.MethodConnect {
+		if binding, lane, ours := p.Lane(r.Host); ours {
+			b.connect(w, r, p, binding, lane)
+			return
+		}
 		b.socket(w, r, p) // workerd sends neither our tag nor the service's name with it
 		return
 	}
 	service := r.Header.Get(isolate.HeaderService)
 	switch service {
 	case isolate.ServiceEgress:
+		if r.Header[isolate.HeaderSession] != nil {
+			b.claim(w, r, p)
+			return
+		}
 		b.egress(w, r, p)
 		return
 	case isolate.ServiceCache:
 		b.cache(w, r, p)
 		return
 	}
-	bound, ok := lookup(p, service)
+	index, ok := lookup(p, service)
 	if !ok {
 		b.lg.Warn("request to an unknown service", "script", p.Spec.Ref.String(), "isolate", p.ID, "service", service)
 		http.Error(w, "no such service", http.StatusForbidden)
 		return
 	}
-	if err := b.bound(w, r, p, bound); err != nil {
-		b.refuse(w, p, bound, err)
+	if err := b.bound(w, r, p, index); err != nil {
+		b.refuse(w, p, p.Spec.Version.Bindings[index], err)
 	}
 }
 
-// lookup finds the binding that a service's name stands for in the version that the process runs.
-func lookup(p *isolate.Process, service string) (atoll.Binding, bool) {
+// lookup finds the binding that a service's name stands for among those of the version that the process runs.
+func lookup(p *isolate.Process, service string) (int, bool) {
 	index, ok := strings.CutPrefix(service, isolate.ServiceBinding)
 	i, err := strconv.Atoi(index)
-	list := p.Spec.Version.Bindings
-	if !ok || err != nil || i < 0 || i >= len(list) {
-		return atoll.Binding{}, false
-	}
-	return list[i], true
+	return i, ok && err == nil && i >= 0 && i < len(p.Spec.Version.Bindings)
 }
 
 // fields are those of a binding's object that the border needs.
 type fields struct {
-	NamespaceID string `json:"namespace_id"` // kv_namespace
-	BucketName  string `json:"bucket_name"`  // r2_bucket
-	ID          string `json:"id"`           // d1
-	DatabaseID  string `json:"database_id"`  // d1, in older clients' words
-	Namespace   string `json:"namespace"`    // dispatch_namespace
-	Service     string `json:"service"`      // service
-	Entrypoint  string `json:"entrypoint"`
-	QueueName   string `json:"queue_name"` // queue
-	Delay       *int64 `json:"delivery_delay"`
+	NamespaceID string          `json:"namespace_id"` // kv_namespace
+	BucketName  string          `json:"bucket_name"`  // r2_bucket
+	ID          string          `json:"id"`           // d1
+	DatabaseID  string          `json:"database_id"`  // d1, in older clients' words
+	Namespace   string          `json:"namespace"`    // dispatch_namespace
+	Service     string          `json:"service"`      // service
+	Entrypoint  string          `json:"entrypoint"`
+	Props       json.RawMessage `json:"props"`
+	QueueName   string          `json:"queue_name"` // queue
+	Delay       *int64          `json:"delivery_delay"`
 	Outbound    *struct {
 		Worker struct {
 			Service    string `json:"service"`
@@ -125,7 +133,8 @@ type fields struct {
 	} `json:"outbound"` // dispatch_namespace
 }
 
-func (b *Border) bound(w http.ResponseWriter, r *http.Request, p *isolate.Process, bound atoll.Binding) error {
+func (b *Border) bound(w http.ResponseWriter, r *http.Request, p *isolate.Process, index int) error {
+	bound := p.Spec.Version.Bindings[index]
 	var f fields
 	if err := json.Unmarshal(bound.Fields, &f); err != nil {
 		return fmt.Errorf("read binding: %w", err)
@@ -147,13 +156,16 @@ func (b *Border) bound(w http.ResponseWriter, r *http.Request, p *isolate.Proces
 		b.assets(w, r, p)
 		return nil
 	}
+	if question := r.Header.Get(isolate.HeaderRPC); question != "" && bound.Type == "service" {
+		return b.rpc(w, r, p, index, f, question)
+	}
 	from, err := attribute(p, takeTag(r.Header))
 	if err != nil {
 		return err
 	}
 	switch bound.Type {
 	case "service":
-		return b.call(w, r, from, dispatch.Call{Script: atoll.ScriptRef{Account: account, Name: atoll.ScriptName(f.Service)}, Entrypoint: f.Entrypoint, Outbound: from.outbound})
+		return b.call(w, r, from, dispatch.Call{Script: f.target(p), Entrypoint: f.Entrypoint, Props: f.Props, Outbound: from.outbound})
 	case "dispatch_namespace":
 		t, err := dispatched(r)
 		if err != nil {

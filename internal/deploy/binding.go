@@ -185,9 +185,6 @@ func (s *Service) checkReference(ctx context.Context, ref atoll.ScriptRef, b ato
 		}
 		return s.checkOutbound(ctx, ref, b)
 	case "service":
-		if hasField(b, "props") {
-			return fault.Newf(fault.Invalid, 10021, "binding %s of type service: `props` is not supported by this node yet", b.Name)
-		}
 		return s.checkService(ctx, ref, b)
 	}
 	return s.checkResource(ctx, ref, b)
@@ -264,9 +261,4 @@ func (s *Service) hasScript(ctx context.Context, ref atoll.ScriptRef, of string)
 		return false, nil
 	}
 	return err == nil, err
-}
-
-func hasField(b atoll.Binding, name string) bool {
-	var obj map[string]json.RawMessage
-	return json.Unmarshal(b.Fields, &obj) == nil && obj[name] != nil
 }

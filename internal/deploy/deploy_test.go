@@ -368,7 +368,6 @@ func TestUpload_failureChangesNothing(t *testing.T) {
 		{"service-missing", `{"main_module":"w.js","bindings":[{"type":"service","name":"X","service":"nope"}]}`, fetch, 10143, "Target script 'nope' not found"},
 		{"service-name-impossible", `{"main_module":"w.js","bindings":[{"type":"service","name":"X","service":"../x"}]}`, fetch, 10143, "Target script '../x' not found"},
 		{"service-is-a-user-worker", `{"main_module":"w.js","bindings":[{"type":"service","name":"X","service":"cust"}]}`, fetch, 10143, "Target script 'cust' not found"},
-		{"service-props", `{"main_module":"w.js","bindings":[{"type":"service","name":"X","service":"front","props":{"a":1}}]}`, fetch, 10021, "`props` is not supported"},
 		{"dispatch-namespace-missing", `{"main_module":"w.js","bindings":[{"type":"dispatch_namespace","name":"D","namespace":"nope"}]}`, fetch, 100119, "there is no dispatch namespace 'nope'"},
 		{"outbound", `{"main_module":"w.js","bindings":[{"type":"dispatch_namespace","name":"D","namespace":"production","outbound":{"worker":{"service":"o"}}}]}`, fetch, 10143, "no script 'o' to be the outbound Worker"},
 		{"part-missing", `{"main_module":"w.js","bindings":[{"type":"text_blob","name":"T","part":"nope"}]}`, fetch, 10021, `no part "nope" was uploaded`},

@@ -29,6 +29,7 @@ type Call struct {
 	Outbound   *invocation.Outbound       // where its subrequests go; nil: out
 	OnBehalf   bool                       // it is a subrequest that goes to an outbound Worker
 	Params     map[string]json.RawMessage // what its env has beside the bindings; nil: nothing
+	Props      json.RawMessage            // its context's props; nil: none
 	Hops       int                        // how many Workers called one another before this call
 	Asked      Asked                      // what Static said of the request
 
@@ -112,7 +113,7 @@ func (d *Dispatcher) try(ctx context.Context, c Call) (*Reply, error) {
 	if err != nil {
 		return nil, fmt.Errorf("call %s: %w", c.Script, err)
 	}
-	p, limits, err := d.acquire(ctx, c)
+	p, limits, err := d.acquire(ctx, c.Script, c.Limits, c.Outbound.Key())
 	if err != nil {
 		leave()
 		return nil, err
@@ -171,8 +172,11 @@ func (c Call) onWire(p *isolate.Process, inv *invocation.Invocation) *hop.Reques
 	if c.Cf != "" && p.Spec.Version.Trusted {
 		req.Extra = append(req.Extra, isolate.HeaderCf, c.Cf)
 	}
-	if c.Entrypoint != "" || c.event != nil || c.Params != nil {
-		req.Extra = append(req.Extra, isolate.HeaderControl, isolate.Control(c.Entrypoint, c.event, c.Params))
+	if c.Entrypoint != "" || c.event != nil || c.Params != nil || c.Props != nil {
+		req.Extra = append(req.Extra, isolate.HeaderControl, isolate.Control(c.Entrypoint, c.event, c.Params, c.Props))
+	}
+	if lanes := p.LaneNews(); lanes != "" {
+		req.Extra = append(req.Extra, isolate.HeaderLanes, lanes)
 	}
 	return &req
 }

@@ -126,16 +126,16 @@ type script struct {
 }
 
 // acquire returns a process of the script's active version whose invocations all have the CPU limit and the outbound Worker
-// that apply to this call, held once, and the limits.
-func (d *Dispatcher) acquire(ctx context.Context, c Call) (*isolate.Process, invocation.Limits, error) {
+// that apply to a call with limits of its own, held once, and all the limits of the call.
+func (d *Dispatcher) acquire(ctx context.Context, ref atoll.ScriptRef, own invocation.Limits, outbound string) (*isolate.Process, invocation.Limits, error) {
 	for {
-		s := d.script(c.Script)
+		s := d.script(ref)
 		version, changes, err := d.active(ctx, s)
 		if err != nil {
-			return nil, c.Limits, err
+			return nil, own, err
 		}
-		limits := d.limits(version, s.namespace(), c.Limits)
-		k := kind{version, limits.CPU, c.Outbound.Key()}
+		limits := d.limits(version, s.namespace(), own)
+		k := kind{version, limits.CPU, outbound}
 		p, wait, err := s.pick(k, changes)
 		switch {
 		case err != nil:

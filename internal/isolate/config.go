@@ -52,6 +52,7 @@ const (
 	errorsModule         = "atoll-errors.js"
 	queueModule          = "atoll-queue.js"
 	objectsModule        = "atoll-objects.js"
+	rpcModule            = "atoll-rpc.js"
 	serviceWorkerModule  = "atoll-serviceworker.js"
 	serviceWorkerMain    = "atoll-main.js"
 	serviceWorkerGlobals = "atoll-globals.js"
@@ -67,6 +68,8 @@ const (
 var (
 	//go:embed js/prelude.js
 	preludeSource string
+	//go:embed js/carry.js
+	carrySource string
 	//go:embed js/console.js
 	consoleSource string
 	//go:embed js/untrusted.js
@@ -79,6 +82,8 @@ var (
 	wrapperSource string
 	//go:embed js/objects.js
 	objectsSource string
+	//go:embed js/rpc.js
+	rpcSource string
 	//go:embed js/serviceworker.js
 	serviceWorkerSource []byte
 	//go:embed js/invocation.js
@@ -105,12 +110,15 @@ const (
 	HeaderException  = "Atoll-Exception"  // from a process: what the user's code threw
 	HeaderResponse   = "Atoll-Response"   // from a process: this 500 is the user's own answer
 	HeaderError      = "Atoll-Error"      // to a process: throw this
+	HeaderRPC        = "Atoll-Rpc"        // from a service binding: about a session, see js/service.js
+	HeaderSession    = "Atoll-Session"    // from a process, to ServiceEgress: whose is the RPC session of this number?
+	HeaderLanes      = "Atoll-Lanes"      // to a process: which connections its service bindings are to use for RPC
 )
 
 // Control is the HeaderControl of a call that is more than a request to the default entrypoint: for a named one, with an
-// event's fields, "type" among them, or with parameters for its env.
-func Control(entrypoint string, event map[string]any, params map[string]json.RawMessage) string {
-	b, _ := json.Marshal(map[string]any{"entrypoint": entrypoint, "event": event, "params": params}) // made of JSON
+// event's fields, "type" among them, with parameters for its env, or with props for its context.
+func Control(entrypoint string, event map[string]any, params map[string]json.RawMessage, props json.RawMessage) string {
+	b, _ := json.Marshal(map[string]any{"entrypoint": entrypoint, "event": event, "params": params, "props": props}) // made of JSON
 	return base64.StdEncoding.EncodeToString(b)
 }
 
@@ -161,6 +169,9 @@ func configure(spec Spec, bin workerd.Binary, p *Process, logBytes int64) ([]byt
 		if needs {
 			services = append(services, outward(service))
 		}
+		if b.Type == "service" {
+			services = append(services, laneServices(i, p.secret, "unix:"+p.outGuest+"/sock")...)
+		}
 		w.Bindings = append(w.Bindings, workerd.Binding{Name: b.Name, Value: value})
 	}
 	if len(spec.Classes) > 0 {
@@ -171,7 +182,7 @@ func configure(spec Spec, bin workerd.Binary, p *Process, logBytes int64) ([]byt
 	socket.CfBlobHeader = HeaderCf
 	cfg := workerd.Config{
 		Services: append([]workerd.Service{{Name: "main", Kind: w}}, services...),
-		Sockets:  []workerd.Socket{{Name: "http", Address: "*:0", HTTP: socket, Service: workerd.Designator{Name: "main"}}},
+		Sockets:  []workerd.Socket{{Name: "http", Address: "*:0", HTTP: socket, Service: workerd.Designator{Name: "main"}}, rpcSocket()},
 		V8Flags:  spec.v8Flags(),
 		Extensions: []workerd.Extension{{Modules: []workerd.ExtensionModule{
 			{Name: "atoll:invocation", Internal: true, Source: invocationSource},
@@ -275,7 +286,7 @@ func bindingValue(spec Spec, b atoll.Binding, service string) (v workerd.Binding
 	case "d1":
 		return wrapped(d1Module, service), true, nil
 	case "service":
-		return wrapped(serviceModule, service), true, nil
+		return serviceBinding(service), true, nil
 	case "assets":
 		return workerd.Fetcher{Name: service}, true, nil
 	case "dispatch_namespace":
@@ -303,12 +314,13 @@ func loadModules(spec Spec, objectsTag string, logBytes int64) ([]workerd.Module
 	v := spec.Version
 	main := v.MainModule
 	prelude := strings.Replace(preludeSource, `"@ERRORS@"`, quote("./"+errorsModule), 1)
-	prelude += strings.Replace(consoleSource, `"@LOG_BYTES@"`, strconv.FormatInt(logBytes, 10), 1)
+	prelude += carrySource + strings.Replace(consoleSource, `"@LOG_BYTES@"`, strconv.FormatInt(logBytes, 10), 1)
 	if !v.Trusted {
 		prelude += untrustedSource
 	}
 	modules := []workerd.Module{{}, {Name: preludeModule, Body: []byte(prelude)}, {Name: errorsModule, Body: errorsSource},
-		{Name: queueModule, Body: []byte(v8Source + queueSource)}}
+		{Name: queueModule, Body: []byte(v8Source + queueSource)},
+		{Name: rpcModule, Body: []byte(strings.Replace(rpcSource, `"@PRELUDE@"`, quote("./"+preludeModule), 1))}}
 	if main == "" {
 		main = serviceWorkerMain
 		own, err := serviceWorkerModules(v)
@@ -317,7 +329,8 @@ func loadModules(spec Spec, objectsTag string, logBytes int64) ([]workerd.Module
 		}
 		modules = append(modules, own...)
 	}
-	wrapper := strings.NewReplacer(`"@PRELUDE@"`, quote("./"+preludeModule), `"@QUEUE@"`, quote("./"+queueModule), `"@MAIN@"`, quote(importable(main))).Replace(wrapperSource)
+	wrapper := strings.NewReplacer(`"@PRELUDE@"`, quote("./"+preludeModule), `"@QUEUE@"`, quote("./"+queueModule), `"@RPC@"`, quote("./"+rpcModule),
+		`"@MAIN@"`, quote(importable(main))).Replace(wrapperSource)
 	if len(spec.Classes) > 0 {
 		wrapper = hosted(wrapper, spec.Classes)
 		objects := strings.NewReplacer(`"@PRELUDE@"`, quote("./"+preludeModule), `"@OBJECTS@"`, quote(objectsTag)).Replace(objectsSource)

@@ -10,8 +10,8 @@ import (
 
 // What stands beside a Worker's modules, or is imported by ours, no upload may bring.
 func TestOurModulesAreOurs(t *testing.T) {
-	names := []string{wrapperModule, preludeModule, errorsModule, queueModule, serviceWorkerModule, serviceWorkerMain, serviceWorkerGlobals}
-	for _, source := range []string{preludeSource, wrapperSource, string(serviceWorkerSource), string(errorsSource)} {
+	names := []string{wrapperModule, preludeModule, errorsModule, queueModule, rpcModule, serviceWorkerModule, serviceWorkerMain, serviceWorkerGlobals}
+	for _, source := range []string{preludeSource, wrapperSource, rpcSource, string(serviceWorkerSource), string(errorsSource)} {
 		for line := range strings.Lines(source) {
 			if _, from, ok := strings.Cut(line, ` from "`); ok {
 				names = append(names, strings.Split(from, `"`)[0])

@@ -151,7 +151,7 @@ func (f *Factory) Start(spec Spec) (*Process, error) {
 			return nil, fmt.Errorf("start process: %w", err)
 		}
 	}
-	p := &Process{ID: s.id, Spec: spec, Client: hop.NewClient(s.in), ObjectsTag: invocation.NewRay(), spare: s, lg: f.lg, tracer: f.tracer}
+	p := &Process{ID: s.id, Spec: spec, Client: hop.NewClient(s.in), ObjectsTag: invocation.NewRay(), spare: s, secret: atoll.NewID(), lg: f.lg, tracer: f.tracer}
 	message, err := configure(spec, f.bin, p, f.opts.LogBytes)
 	if err != nil {
 		s.proc.Kill()
@@ -172,7 +172,7 @@ func (f *Factory) Start(spec Spec) (*Process, error) {
 func (f *Factory) spawn(memory int, jitless bool, disks disks) (_ *spare, err error) {
 	s := &spare{id: atoll.NewID(), output: &ring{}, drained: make(chan struct{})}
 	dir := filepath.Join(f.opts.Dir, s.id)
-	s.in = filepath.Join(dir, "in.sock")
+	s.in, s.rpc = filepath.Join(dir, "in.sock"), filepath.Join(dir, "rpc.sock")
 	out := filepath.Join(dir, "out")
 	var undo []func()
 	defer func() {
@@ -189,17 +189,16 @@ func (f *Factory) spawn(memory int, jitless bool, disks disks) (_ *spare, err er
 	if err := os.Mkdir(out, 0o711); err != nil {
 		return nil, err
 	}
-	in, err := net.ListenUnix("unix", &net.UnixAddr{Name: s.in, Net: "unix"})
+	inFile, err := listen(s.in)
 	if err != nil {
 		return nil, err
 	}
-	defer in.Close() // the process has its own copy
-	in.SetUnlinkOnClose(false)
-	inFile, err := in.File()
+	defer inFile.Close() // the process has its own copy
+	rpcFile, err := listen(s.rpc)
 	if err != nil {
 		return nil, err
 	}
-	defer inFile.Close()
+	defer rpcFile.Close()
 	bind := sandbox.Bind{Host: out, Guest: "/run/out"}
 	s.outGuest = f.box.Guest(bind)
 	if f.opts.Objects != nil {
@@ -228,11 +227,11 @@ func (f *Factory) spawn(memory int, jitless bool, disks disks) (_ *spare, err er
 	s.stdin = stdin
 	s.proc, err = f.box.Start(sandbox.Command{
 		Path:   f.bin.Path,
-		Args:   []string{"serve", "--binary", "--socket-fd", "http=3", "-"},
+		Args:   []string{"serve", "--binary", "--socket-fd", "http=3", "--socket-fd", "rpc=4", "-"},
 		Stdin:  childIn,
 		Stdout: childOut,
 		Stderr: childOut,
-		Files:  append([]*os.File{inFile}, disks.locks...),
+		Files:  append([]*os.File{inFile, rpcFile}, disks.locks...),
 		Binds:  append([]sandbox.Bind{bind}, disks.binds...),
 		Limits: sandbox.Limits{Data: dataLimit(memory), Files: processFiles},
 
@@ -278,4 +277,15 @@ func (f *Factory) spawn(memory int, jitless bool, disks disks) (_ *spare, err er
 		return nil, ErrClosed
 	}
 	return s, nil
+}
+
+// listen makes a socket for a process to listen on.
+func listen(path string) (*os.File, error) {
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	defer l.Close()
+	l.SetUnlinkOnClose(false)
+	return l.File()
 }

@@ -24,6 +24,7 @@ import (
 type spare struct {
 	id       string
 	in       string // path of the socket it listens on
+	rpc      string // likewise, for RPC sessions
 	out      net.Listener
 	outGuest string // the directory of its socket as the process sees it
 
@@ -51,17 +52,20 @@ type Process struct {
 	ObjectsTag  string              // of the one invocation that all events inside Durable Objects belong to
 
 	*spare
+	secret string // tells its connections for RPC from what its code asks for, see Lane
+	lanes  laneTable
 	lg     *slog.Logger
 	tracer func() *terminate.Engine
 	killed atomic.Bool
 	ended  atomic.Pointer[error] // why, where the node ended it
 	mu     struct {
 		sync.Mutex
-		retired bool
-		holds   int
-		sockets int // of them WebSockets
-		lastUse time.Time
-		soon    bool // retired, and WebSockets do not keep it
+		retired  bool
+		onRetire []func()
+		holds    int
+		sockets  int // of them WebSockets
+		lastUse  time.Time
+		soon     bool // retired, and WebSockets do not keep it
 	}
 }
 
@@ -102,7 +106,14 @@ func (p *Process) Acquire() bool {
 	return true
 }
 
-// Release takes back one Acquire.
+// Hold counts one more request on the process for somebody who has acquired it already, whether or not it takes new ones.
+func (p *Process) Hold() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mu.holds++
+}
+
+// Release takes back one Acquire or Hold.
 func (p *Process) Release() {
 	p.mu.Lock()
 	p.mu.holds--
@@ -119,7 +130,8 @@ func (p *Process) drainedLocked() bool {
 	return p.mu.holds == 0 || p.mu.soon && p.mu.holds == p.mu.sockets
 }
 
-// WebSocket says that a request held has become a WebSocket. closed must be called before the request is released.
+// WebSocket says that a request held has become a WebSocket, or is another connection that nothing may be going on by. closed
+// must be called before the request is released.
 func (p *Process) WebSocket() (closed func()) {
 	p.mu.Lock()
 	p.mu.sockets++
@@ -142,19 +154,24 @@ func (p *Process) RetireWithin(grace time.Duration) {
 	p.mu.Lock()
 	p.mu.soon = true
 	drained := p.drainedLocked()
-	p.mu.retired = true
-	p.mu.Unlock()
-	if drained {
-		go p.finish()
-	}
+	p.retire(drained)
 }
 
 // Retire lets the process finish what it holds, its waitUntil work included, and nothing more; it is killed after that.
 func (p *Process) Retire() {
 	p.mu.Lock()
-	drained := p.mu.holds == 0 && !p.mu.retired
+	p.retire(p.mu.holds == 0 && !p.mu.retired)
+}
+
+// retire unlocks the process.
+func (p *Process) retire(drained bool) {
 	p.mu.retired = true
+	told := p.mu.onRetire
+	p.mu.onRetire = nil
 	p.mu.Unlock()
+	for _, f := range told {
+		f()
+	}
 	if drained {
 		go p.finish()
 	}

@@ -264,6 +264,7 @@ func (n *node) openRuntime() error {
 	n.calls = dispatch.New(n.lg, n.store, n.factory, n.blobs.Read, callOptions)
 	border.Services = binding.Services{
 		Call:   n.calls.Do,
+		Hold:   n.calls.Hold,
 		Egress: n.gate,
 		KV:     func(id string) http.Handler { return n.kv.Handler(kv.NamespaceID(id)) },
 		R2: func(account atoll.AccountID, bucket string) http.Handler {

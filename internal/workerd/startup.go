@@ -108,6 +108,6 @@ func tidy(text string) string {
 	return text[:end] + "..."
 }
 
-// ours matches stack lines of Atoll's modules, in the forms of both module registries, and the line that workerd makes of
-// a place in no module at all.
-var ours = regexp.MustCompile(`^(  at (file:///bundle/)?(` + regexp.QuoteMeta(Wrapper) + `|atoll:[^:]+)(:\d+)*( in .*)?|  imported from "` + regexp.QuoteMeta(Wrapper) + `"|:\d+:\d+)\s*$`)
+// ours matches stack lines of Atoll's modules, in the forms of both module registries, the line that workerd makes of a
+// place in no module at all, and what it says of a socket for what has not come to be.
+var ours = regexp.MustCompile(`^(  at (file:///bundle/)?(` + regexp.QuoteMeta(Wrapper) + `|atoll:[^:]+)(:\d+)*( in .*)?|  imported from "` + regexp.QuoteMeta(Wrapper) + `"|:\d+:\d+|Socket "rpc" refers to .*)\s*$`)

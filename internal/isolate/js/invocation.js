@@ -4,14 +4,27 @@
 const { Request, Response, Headers } = globalThis;
 const { apply, construct } = Reflect;
 const { get, set } = Headers.prototype;
-const { getPrototypeOf, getOwnPropertyDescriptor } = Object;
+const { getPrototypeOf, getOwnPropertyDescriptor, hasOwn } = Object;
+const { parse } = JSON;
 
 let current = () => undefined;
+let carry = (value) => value;
+let lanes = {};
 
 Object.defineProperty(globalThis, Symbol.for("atoll.invocation"), {
   configurable: true,
-  value: (tag) => { current = tag; },
+  value: (given) => {
+    current = given.tag;
+    carry = given.carry;
+    return (text) => { lanes = parse(text); };
+  },
 });
+
+// carried is what may be sent to another Worker by RPC, so that what is called back from there runs in this invocation.
+export const carried = (value) => carry(value);
+
+// laneOf tells which of its connections the binding of that index is to use for RPC.
+export const laneOf = (index) => hasOwn(lanes, index) ? lanes[index] : 0;
 
 // With compatibility dates before 2022-01-31 the property is each object's own, and out of reach.
 function headersOf(type) {

@@ -1,6 +1,7 @@
 // Runs before the user's code: takes the built-ins the wrapper relies on before anyone can change them, and puts the
 // tagging fetch in the place of workerd's own. See docs/invocation.md.
 import { AsyncLocalStorage } from "node:async_hooks";
+import { RpcTarget } from "cloudflare:workers";
 import { install } from "atoll:sockets";
 import { thrown, unpack } from "@ERRORS@";
 
@@ -9,15 +10,11 @@ export { unpack };
 const { apply, construct } = Reflect;
 const invocation = new AsyncLocalStorage();
 const { run: enter, getStore } = AsyncLocalStorage.prototype;
-const current = () => apply(getStore, invocation, []);
+export const current = () => apply(getStore, invocation, []);
 export const tag = () => current()?.tag;
 export const run = (tag, f) => apply(enter, invocation, [{ __proto__: null, tag, logged: 0 }, f]);
 
 install(tag);
-
-const handOver = Symbol.for("atoll.invocation");
-globalThis[handOver]?.(tag);
-delete globalThis[handOver];
 
 const uncurry = (f) => (self, ...args) => apply(f, self, args);
 export { apply };
@@ -36,7 +33,7 @@ function getter(type, name) {
   }
   return (self) => self[name];
 }
-export const { getPrototypeOf, keys } = Object;
+export const { getPrototypeOf, keys, defineProperty } = Object;
 export const requestHeaders = getter(Request, "headers");
 export const responseHeaders = getter(Response, "headers");
 export const responseStatus = getter(Response, "status");
@@ -104,6 +101,14 @@ const global = globalThis;
 const proto = ObjectType.getPrototypeOf(global);
 const nativeFetch = proto.fetch ?? global.fetch;
 
+const { getReader } = ReadableStream.prototype;
+const { read } = ReadableStreamDefaultReader.prototype;
+const { decode } = TextDecoder.prototype;
+const utf8 = new TextDecoder();
+const streaming = { __proto__: null, stream: true };
+const { then } = Promise.prototype;
+const { parse } = JSON;
+
 async function fetch(input, init = undefined) {
   const request = construct(Request, init === undefined ? [input] : [input, init]);
   headersSet(requestHeaders(request), "atoll-invocation", tag() ?? "");
@@ -111,6 +116,27 @@ async function fetch(input, init = undefined) {
   const error = headersGet(responseHeaders(response), "atoll-error");
   if (error !== null) throw thrown(error);
   return response;
+}
+
+// claim asks the node about an RPC session that has come in: whose it is, and what it may call. The answer's body goes on until
+// the session ends, and with it whatever the engine keeps for it, or hold is collected as garbage: by that the node knows how
+// long it lasts. Nothing waits for the rest of the body, or the engine would not notice when nothing can answer any more.
+export async function claim(nonce) {
+  const headers = new Headers();
+  headersSet(headers, "atoll-session", nonce);
+  const response = await apply(nativeFetch, global, [new Request("http://atoll/", { __proto__: null, headers })]);
+  const error = headersGet(responseHeaders(response), "atoll-error");
+  if (error !== null) throw thrown(error);
+  const reader = apply(getReader, responseBody(response), []);
+  let text = "";
+  while (text[text.length - 1] !== "\n") {
+    const { done, value } = await apply(read, reader, []);
+    if (done) throw new Error("the node does not tell whose RPC session this is");
+    text += apply(decode, utf8, [value, streaming]);
+  }
+  const session = parse(text);
+  session.hold = [response, reader];
+  return session;
 }
 
 for (const holder of [proto, global]) {

@@ -5,11 +5,12 @@
 // the prelude has taken is used, and no literal that inherits a property somebody could have added.
 import {
   apply, run, Request, Response, Headers, headersGet, headersSet, headersDelete, requestHeaders, responseHeaders,
-  responseStatus, responseStatusText, responseBody, stringify, pack, unpack, describe, hasInstance, getPrototypeOf, keys,
-  pause, logError, answer,
+  responseStatus, responseStatusText, responseBody, stringify, pack, unpack, describe, hasInstance, getPrototypeOf, keys, defineProperty,
+  pause, logError, answer, setLanes,
   arrayBuffer, weakMap,
 } from "@PRELUDE@";
 import { readBatch, outcome, waitsForAll } from "@QUEUE@";
+import { entrypoint as rpcEntrypoint } from "@RPC@";
 import { withEnv } from "cloudflare:workers";
 import * as user from "@MAIN@";
 export * from "@MAIN@";
@@ -38,6 +39,14 @@ function describeExports() {
   }
   return `{"handlers":${handlers(user.default)},"named_handlers":[${named}]}`;
 }
+
+// setProps makes a binding's props those of a call, as the engine does with a binding in its own configuration.
+function setProps(ctx, props) {
+  if (props !== null) defineProperty(ctx, "props", { __proto__: null, value: props, configurable: true, enumerable: true });
+}
+
+const Rpc = rpcEntrypoint(user, setProps, watchWaits);
+export { Rpc as "atoll rpc" };
 
 function instance(entrypoint, env, ctx) {
   const value = user[entrypoint || "default"];
@@ -165,9 +174,16 @@ function serve(request, env, ctx) {
   if (control === "exports") return answer(describeExports(), 200);
   if (control === "drain") return drain();
   watchWaits(ctx);
+  const lanes = headersGet(headers, "atoll-lanes");
+  if (lanes !== null) {
+    setLanes(lanes);
+    request = new Request(request);
+    headersDelete(requestHeaders(request), "atoll-lanes");
+  }
   const tag = headersGet(headers, "cf-ray");
   if (control === null) return run(tag, () => handleFetch(request, "", env, ctx));
-  const { entrypoint, event, params } = unpack(control);
+  const { entrypoint, event, params, props } = unpack(control);
+  setProps(ctx, props);
   if (event !== null && event.type === "queue") return run(tag, () => handleQueue(request, entrypoint, env, ctx));
   if (event !== null) return run(tag, () => handleEvent(event, entrypoint, env, ctx));
   const own = new Request(request);

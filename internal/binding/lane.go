@@ -1,0 +1,222 @@
+package binding
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"atoll.dev/atoll/internal/dispatch"
+	"atoll.dev/atoll/internal/isolate"
+)
+
+const (
+	// laneIdle is how long a lane without a session is kept.
+	laneIdle = 60 * time.Second
+	// laneQuiet is how long a lane to a replaced process is kept after its last session: sessions may be on their way.
+	laneQuiet = time.Second
+	// laneStale is how long one may have sessions.
+	laneStale = 5 * time.Minute
+	// laneTold is how long it is remembered what became of a lane, and laneFailed that none came about.
+	laneTold   = 5 * time.Second
+	laneFailed = time.Second
+	// laneLook is how often lanes are looked at.
+	laneLook = 250 * time.Millisecond
+)
+
+// laneKey names one of the ways to a called Worker that a service binding of a process has to choose from for RPC.
+type laneKey struct {
+	process       *isolate.Process // that calls
+	binding, lane int
+}
+
+// lane is such a way, to one process of the Worker that is called. The engine takes it by one connection, or by several
+// that it makes at the same time.
+type lane struct {
+	key   laneKey
+	ctx   context.Context // ends with the lane
+	cut   context.CancelFunc
+	asked chan struct{} // closed when the process has asked to be connected
+	ready chan struct{} // closed when line or err is set
+	line  *dispatch.Line
+	err   error
+
+	// Guarded by the lanes' lock.
+	connections int
+	sessions    int
+	lastUse     time.Time
+	stale       time.Time // since its process has been replaced; zero: it has not been
+	over        bool
+}
+
+// lanes are those of all processes. The zero value is ready to use.
+type lanes struct {
+	mu  sync.Mutex
+	all map[laneKey]*lane
+}
+
+// ask returns the lane that a process asks to be connected by, and whether it is the first to ask for it, and so to say
+// where it leads. leave must be called.
+func (ls *lanes) ask(key laneKey) (l *lane, first bool) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	if l = ls.all[key]; l == nil || l.over {
+		l = ls.addLocked(key)
+	}
+	l.connections++
+	select {
+	case <-l.asked:
+		return l, false
+	default:
+		close(l.asked)
+		return l, true
+	}
+}
+
+// await returns the lane that a session comes by, which may not be connected yet.
+func (ls *lanes) await(key laneKey) *lane {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	if l := ls.all[key]; l != nil && (!l.over || l.err != nil) {
+		return l
+	}
+	return ls.addLocked(key)
+}
+
+func (ls *lanes) addLocked(key laneKey) *lane {
+	l := &lane{key: key, asked: make(chan struct{}), ready: make(chan struct{}), lastUse: time.Now()}
+	l.ctx, l.cut = context.WithCancel(context.Background())
+	if ls.all == nil {
+		ls.all = map[laneKey]*lane{}
+	}
+	ls.all[key] = l
+	return l
+}
+
+// find returns a lane that has led somewhere, though it may be over, or nil.
+func (ls *lanes) find(key laneKey) *lane {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	l := ls.all[key]
+	if l == nil || l.line == nil {
+		return nil
+	}
+	return l
+}
+
+// leads says where the lane leads to, or why to nothing.
+func (ls *lanes) leads(l *lane, line *dispatch.Line, err error) {
+	ls.mu.Lock()
+	l.line, l.err = line, err
+	ls.mu.Unlock()
+	close(l.ready)
+}
+
+// leave takes back one ask. The last one ends the lane.
+func (ls *lanes) leave(l *lane) {
+	ls.mu.Lock()
+	l.connections--
+	last := l.connections == 0
+	ls.mu.Unlock()
+	if last {
+		ls.end(l)
+	}
+}
+
+// end says that the lane is over: the next that asks for it gets another. What became of it is remembered for a while.
+func (ls *lanes) end(l *lane) {
+	ls.mu.Lock()
+	if l.over {
+		ls.mu.Unlock()
+		return
+	}
+	l.over = true
+	told := laneTold
+	if l.err != nil {
+		told = laneFailed
+	}
+	ls.mu.Unlock()
+	l.cut()
+	if l.line != nil {
+		l.line.Close()
+	}
+	time.AfterFunc(told, func() { ls.forget(l) })
+}
+
+func (ls *lanes) forget(l *lane) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	if ls.all[l.key] == l {
+		delete(ls.all, l.key)
+	}
+}
+
+// use counts a session of the lane, n being 1 or -1.
+func (ls *lanes) use(l *lane, n int) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	l.sessions += n
+	l.lastUse = time.Now()
+}
+
+// replace says that the lane's process takes no new sessions, and has the calling process use another lane: one that is not
+// connected, or the one that has been stale for longest, whose sessions break off.
+func (ls *lanes) replace(l *lane) {
+	if oldest := ls.replaced(l); oldest != nil {
+		ls.end(oldest)
+	}
+}
+
+func (ls *lanes) replaced(l *lane) (oldest *lane) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	if l.over || !l.stale.IsZero() {
+		return nil
+	}
+	l.stale = time.Now()
+	next := l.key
+	for i := 1; i < isolate.Lanes; i++ {
+		next.lane = (l.key.lane + i) % isolate.Lanes
+		other := ls.all[next]
+		if other == nil || other.over {
+			oldest = nil
+			break
+		}
+		if oldest == nil || other.stale.Before(oldest.stale) {
+			oldest = other
+		}
+	}
+	if oldest != nil {
+		next = oldest.key
+	}
+	l.key.process.SetLane(next.binding, next.lane)
+	return oldest
+}
+
+// tend ends the lane when it is of no more use, and returns when the lane is over.
+func (ls *lanes) tend(l *lane) {
+	tick := time.NewTicker(laneLook)
+	defer tick.Stop()
+	for {
+		select {
+		case <-l.ctx.Done():
+			return
+		case now := <-tick.C:
+			if ls.useless(l, now) {
+				ls.end(l)
+				return
+			}
+		}
+	}
+}
+
+func (ls *lanes) useless(l *lane, now time.Time) bool {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	if l.sessions == 0 && now.Sub(l.lastUse) > laneIdle {
+		return true
+	}
+	if l.stale.IsZero() {
+		return false
+	}
+	return l.sessions == 0 && now.Sub(l.lastUse) > laneQuiet && now.Sub(l.stale) > laneQuiet || now.Sub(l.stale) > laneStale
+}
