@@ -89,16 +89,21 @@ func (s *Session) End() {
 	s.leave()
 }
 
+// brokenWait is how long it may take until the end of a process is known after its connections have ended.
+const brokenWait = time.Second
+
 // Broken tells why a session over the line may have broken off: the limit that was exceeded, the end of the process; nil
 // where nothing is known of.
 func (l *Line) Broken() error {
 	if l.Process.Meter.Claim() {
 		return ErrCPU
 	}
+	wait := time.NewTimer(brokenWait)
+	defer wait.Stop()
 	select {
 	case <-l.Process.Done():
 		return l.d.ending(l.Process, l.opened)
-	default:
+	case <-wait.C:
 		return nil
 	}
 }

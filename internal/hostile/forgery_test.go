@@ -40,6 +40,7 @@ func forgeryAttacks() []attack {
 				try { told.push((await ctx.exports.default.fetch("http://x/alive", { headers })).status); } catch (e) { told.push(e.message); }
 			return Response.json(told);`)},
 	}
+	list = append(list, rpcForgeries()...)
 	// These carry the invocation's tag, whatever is tried with it.
 	for name, code := range map[string]string{
 		"header-of-request":  `await fetch("http://127.0.0.1:9/", { headers: { "atoll-invocation": "forged" } })`,
@@ -196,4 +197,30 @@ func socketForges(t *testing.T, s *site, host string) {
 		t.Errorf("got %s", res.Status)
 	}
 	checkHeader(t, res.Header)
+}
+
+// rpcForgeries get at the connections of RPC, and at sessions, by themselves.
+func rpcForgeries() []attack {
+	service := []map[string]any{{"type": "service", "name": "SVC", "service": "dispatcher"}}
+	return []attack{
+		{name: "rpc-connection", binds: service, want: `^200 refused 16 of 16$`, code: `import { connect } from "cloudflare:sockets";` + handler(`let refused = 0, all = 0;
+			for (const secret of ["", "0", "00000000000000000000000000000000", "undefined"]) for (const end of ["0.0", "0.3", "1.0", "-1.0"]) {
+				all++;
+				try { const s = (all % 2 ? connect : (a) => env.SVC.connect(a))("atoll-rpc." + secret + "." + end + ":80"); await s.opened; } catch { refused++; }
+			}
+			return new Response("refused " + refused + " of " + all);`)},
+		{name: "rpc-session", want: `^200 Error: The RPC session does not exist\.$`, code: handler(`try {
+			const r = await fetch("http://x/", { headers: { "atoll-session": "0".repeat(32) } });
+			return new Response(await r.text()); } catch (e) { return new Response(e.name + ": " + e.message); }`)},
+		{name: "rpc-entrypoint", date: "2026-01-01", want: `^200 Error: The RPC session does not exist\.$`, code: handler(`try {
+			return new Response(await ctx.exports["atoll rpc"].call("0".repeat(32), ["fetch"])); } catch (e) { return new Response(e.name + ": " + e.message); }`)},
+		{name: "rpc-question", date: "2026-01-01", binds: service, want: `^200 \["Error: internal error",.*\]$`, code: handler(`const told = [];
+			for (const q of ["x", "why 9", "why -1", "0".repeat(32) + " 7", "0".repeat(31) + " 0", "why 0"])
+				try { told.push((await env.SVC.fetch("http://x/", { headers: { "atoll-rpc": q } })).status); } catch (e) { told.push(e.name + ": " + e.message); }
+			return Response.json(told);`)},
+		{name: "rpc-of-an-entrypoint-not-named", date: "2026-01-01", binds: service, want: `^200 \[("TypeError: [^"]*",?)+\]$`, code: handler(`const told = [];
+			for (const f of [(s) => s.call("0".repeat(32), ["x"]), (s) => s.read("x"), (s) => s["atoll rpc"].call("x"), (s) => s.__proto__.x(), (s) => s.env.DISPATCHER.get("alice"), (s) => s.ctx.props])
+				try { told.push(JSON.stringify(await f(env.SVC))); } catch (e) { told.push(e.name + ": " + e.message.replaceAll('"', "'")); }
+			return Response.json(told);`)},
+	}
 }

@@ -291,7 +291,7 @@ func TestRPCFailures(t *testing.T) {
 			ok() { return "fine"; }
 			loop() { for (;;); }
 			async loopLate() { await scheduler.wait(5); for (;;); }
-			eat() { const a = []; for (;;) a.push(new Array(1e6).fill(a)); }
+			eat() { const a = []; for (;;) a.push(new Uint8Array(1 << 24).fill(1)); }
 			deep(n) { return this.env.SELF.deep(n + 1); }
 			async many(n) { return new T().many(n); }
 			target() { return new T(); }

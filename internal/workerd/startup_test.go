@@ -150,3 +150,10 @@ func FuzzParseStartupError(f *testing.F) {
 		}
 	})
 }
+
+// What the engine says of a socket for what a Worker that did not load does not export is no part of the reason.
+func TestParseStartupErrorBesideASocket(t *testing.T) {
+	checkParse(t, "a named entrypoint's", []byte("service main: Uncaught ReferenceError: x is not defined\n  at worker.js:1:1\n"+
+		`Socket "rpc" refers to service "main" with a named entrypoint "atoll rpc", but "main" has no such named entrypoint.`+"\n"),
+		"Uncaught ReferenceError: x is not defined\n  at worker.js:1:1")
+}

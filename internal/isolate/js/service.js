@@ -46,9 +46,10 @@ export default function ({ fetcher, index, lane0, lane1, lane2, lane3 }) {
     }
   }
 
-  // explain throws what an exception of a call means. What the called Worker has thrown is marked by the engine.
+  // explain throws what an exception of a call means. What the called Worker has thrown is marked by the engine, what cannot
+  // be sent has a name of its own.
   async function explain(e, known, lane) {
-    if (e?.remote === true) throw e;
+    if (e?.remote === true || e?.name !== "Error") throw e;
     throw (await known) ?? (await ask(`why ${lane}`)) ?? e;
   }
 

@@ -1,0 +1,107 @@
+package binding
+
+import (
+	"testing"
+	"time"
+
+	"atoll.dev/atoll/internal/dispatch"
+	"atoll.dev/atoll/internal/isolate"
+)
+
+// open makes a lane that leads somewhere.
+func open(ls *lanes, key laneKey) *lane {
+	l, _ := ls.ask(key)
+	ls.leads(l, nil, nil)
+	return l
+}
+
+func TestLanesMeet(t *testing.T) {
+	var ls lanes
+	key := laneKey{&isolate.Process{}, 0, 0}
+	waiting := ls.await(key)
+	l, first := ls.ask(key)
+	if l != waiting || !first {
+		t.Error("the lane that a session waits for is not the one that is asked for")
+	}
+	if again, first := ls.ask(key); again != l || first {
+		t.Error("a second connection has a lane of its own")
+	}
+	ls.leads(l, nil, nil)
+	ls.leave(l)
+	if l.over {
+		t.Error("the lane is over while it has a connection")
+	}
+	ls.leave(l)
+	if !l.over || l.ctx.Err() == nil {
+		t.Error("the lane is not over without a connection")
+	}
+	if next := ls.await(key); next == l {
+		t.Error("a session waits for a lane that is over")
+	}
+
+	failed, _ := ls.ask(laneKey{key.process, 1, 0})
+	ls.leads(failed, nil, dispatch.ErrCrashed)
+	ls.leave(failed)
+	if l := ls.await(laneKey{key.process, 1, 0}); l.err == nil {
+		t.Error("a session is not told that its lane leads nowhere")
+	}
+	if _, first := ls.ask(laneKey{key.process, 1, 0}); !first {
+		t.Error("a lane that led nowhere is not tried again")
+	}
+}
+
+// A replaced process's lane gives way to the next, which breaks off what has been held for longest where all are taken.
+func TestLanesReplace(t *testing.T) {
+	var ls lanes
+	p := &isolate.Process{}
+	var all []*lane
+	for i := range isolate.Lanes {
+		l := open(&ls, laneKey{p, 0, i})
+		l.sessions = 1
+		all = append(all, l)
+		ls.replace(l)
+		want := `{"0":` + string(rune('0'+(i+1)%isolate.Lanes)) + `}`
+		if got := p.LaneNews(); got != want {
+			t.Errorf("lane %d gives way to %s, want %s", i, got, want)
+		}
+	}
+	for i, l := range all {
+		if l.over != (i == 0) {
+			t.Errorf("lane %d is over: %v", i, l.over)
+		}
+	}
+	ls.replace(all[3])
+	if all[1].over {
+		t.Error("a process that was replaced before is replaced again")
+	}
+}
+
+func TestLanesUseless(t *testing.T) {
+	var ls lanes
+	now := time.Now()
+	for _, c := range []struct {
+		name            string
+		sessions        int
+		sinceUse, stale time.Duration // ago; 0: it is not stale
+		want            bool
+	}{
+		{"busy", 1, time.Hour, 0, false},
+		{"idle", 0, laneIdle + 1, 0, true},
+		{"resting", 0, laneIdle - 1, 0, false},
+		{"stale-and-quiet", 0, laneQuiet + 1, laneQuiet + 1, true},
+		{"stale-and-just-used", 0, 1, laneQuiet + 1, false},
+		{"just-stale", 0, laneQuiet + 1, 1, false},
+		{"stale-and-busy", 1, laneQuiet + 1, laneStale - 1, false},
+		{"stale-and-busy-for-too-long", 1, 1, laneStale + 1, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l := &lane{sessions: c.sessions, lastUse: now.Add(-c.sinceUse)}
+			if c.stale > 0 {
+				l.stale = now.Add(-c.stale)
+			}
+			if got := ls.useless(l, now); got != c.want {
+				t.Errorf("useless: %v", got)
+			}
+		})
+	}
+}
