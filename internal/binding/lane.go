@@ -46,6 +46,7 @@ type lane struct {
 	lastUse     time.Time
 	stale       time.Time // since its process has been replaced; zero: it has not been
 	over        bool
+	ended       time.Time // since when it is over
 }
 
 // lanes are those of all processes. The zero value is ready to use.
@@ -129,7 +130,7 @@ func (ls *lanes) end(l *lane) {
 		ls.mu.Unlock()
 		return
 	}
-	l.over = true
+	l.over, l.ended = true, time.Now()
 	told := laneTold
 	if l.err != nil {
 		told = laneFailed
@@ -158,8 +159,9 @@ func (ls *lanes) use(l *lane, n int) {
 	l.lastUse = time.Now()
 }
 
-// replace says that the lane's process takes no new sessions, and has the calling process use another lane: one that is not
-// connected, or the one that has been stale for longest, whose sessions break off.
+// replace says that the lane's process takes no new sessions, and has the calling process use another lane. One more is
+// always kept free for the next time, so that the engine has seen its connection end by then: where there is none, the lane
+// that has been stale for longest ends, and its sessions break off.
 func (ls *lanes) replace(l *lane) {
 	if oldest := ls.replaced(l); oldest != nil {
 		ls.end(oldest)
@@ -173,22 +175,32 @@ func (ls *lanes) replaced(l *lane) (oldest *lane) {
 		return nil
 	}
 	l.stale = time.Now()
-	next := l.key
+	next, free := -1, 0
+	var since time.Time // the next one has been free
 	for i := 1; i < isolate.Lanes; i++ {
-		next.lane = (l.key.lane + i) % isolate.Lanes
-		other := ls.all[next]
-		if other == nil || other.over {
-			oldest = nil
-			break
+		key := l.key
+		key.lane = (l.key.lane + i) % isolate.Lanes
+		other := ls.all[key]
+		switch {
+		case other != nil && !other.over:
+			if oldest == nil || other.stale.Before(oldest.stale) {
+				oldest = other
+			}
+			continue
+		case other == nil && (next < 0 || !since.IsZero()):
+			next, since = key.lane, time.Time{}
+		case other != nil && (next < 0 || other.ended.Before(since)):
+			next, since = key.lane, other.ended
 		}
-		if oldest == nil || other.stale.Before(oldest.stale) {
-			oldest = other
-		}
+		free++
 	}
-	if oldest != nil {
-		next = oldest.key
+	if next < 0 {
+		next = oldest.key.lane
 	}
-	l.key.process.SetLane(next.binding, next.lane)
+	if free > 1 {
+		oldest = nil
+	}
+	l.key.process.SetLane(l.key.binding, next)
 	return oldest
 }
 

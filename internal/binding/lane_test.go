@@ -1,6 +1,7 @@
 package binding
 
 import (
+	"encoding/json"
 	"testing"
 	"time"
 
@@ -50,28 +51,34 @@ func TestLanesMeet(t *testing.T) {
 	}
 }
 
-// A replaced process's lane gives way to the next, which breaks off what has been held for longest where all are taken.
+// A replaced process's lane gives way to the next. What has been held for longest breaks off one deploy before its lane is
+// needed again.
 func TestLanesReplace(t *testing.T) {
 	var ls lanes
 	p := &isolate.Process{}
 	var all []*lane
-	for i := range isolate.Lanes {
-		l := open(&ls, laneKey{p, 0, i})
-		l.sessions = 1
+	next := 0
+	for i := range isolate.Lanes + 3 {
+		l := open(&ls, laneKey{p, 0, next})
 		all = append(all, l)
 		ls.replace(l)
-		want := `{"0":` + string(rune('0'+(i+1)%isolate.Lanes)) + `}`
-		if got := p.LaneNews(); got != want {
-			t.Errorf("lane %d gives way to %s, want %s", i, got, want)
+		var told map[int]int
+		if err := json.Unmarshal([]byte(p.LaneNews()), &told); err != nil {
+			t.Fatal(err)
+		}
+		next = told[0]
+		if other := ls.all[laneKey{p, 0, next}]; other != nil && !other.over {
+			t.Errorf("deploy %d: lane %d is told while it leads elsewhere", i, next)
+		}
+		for j, l := range all {
+			if want := i-j >= isolate.Lanes-2; l.over != want {
+				t.Errorf("after deploy %d, what came by lane %d of deploy %d is over: %v", i, l.key.lane, j, l.over)
+			}
 		}
 	}
-	for i, l := range all {
-		if l.over != (i == 0) {
-			t.Errorf("lane %d is over: %v", i, l.over)
-		}
-	}
-	ls.replace(all[3])
-	if all[1].over {
+	last := all[len(all)-1]
+	ls.replace(last)
+	if last.over {
 		t.Error("a process that was replaced before is replaced again")
 	}
 }

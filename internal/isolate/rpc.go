@@ -17,7 +17,7 @@ import (
 
 // Lanes is how many connections for RPC a service binding has to choose from. One is in use; the others lead to processes
 // that were replaced and have sessions left.
-const Lanes = 4
+const Lanes = 6
 
 // rpcHost is the host that is asked for on a process's own socket for RPC. Only the node reaches that socket.
 const rpcHost = "atoll"

@@ -23,8 +23,8 @@ function random() {
   return s;
 }
 
-export default function ({ fetcher, index, lane0, lane1, lane2, lane3 }) {
-  const lanes = [lane0, lane1, lane2, lane3];
+export default function ({ fetcher, index, lane0, lane1, lane2, lane3, lane4, lane5 }) {
+  const lanes = [lane0, lane1, lane2, lane3, lane4, lane5];
   const nativeFetch = fetcher.fetch;
   const native = getOwnPropertyNames(getPrototypeOf(fetcher)); // what is no RPC, by the compatibility date
   const callable = typeof lane0.call === "function"; // likewise
