@@ -79,9 +79,10 @@ func serialized(s string) int {
 	return n
 }
 
-// CheckKey refuses what is no key of an object.
+// CheckKey refuses what is no key of an object. U+007F is none here: the binding sends the key of a head or get in a header,
+// as it is, and net/http takes no such header.
 func CheckKey(key string) error {
-	if key == "" || len(key) > MaxKey || !utf8.ValidString(key) {
+	if key == "" || len(key) > MaxKey || !utf8.ValidString(key) || strings.Contains(key, "\x7f") {
 		return errObjectName()
 	}
 	return nil

@@ -129,6 +129,9 @@ func (m *message) rangeRequest() RangeRequest {
 	r := RangeRequest{Header: m.RangeHeader}
 	if m.Range != nil {
 		r.Offset, r.Length, r.Suffix = m.Range.Offset.value(), m.Range.Length.value(), m.Range.Suffix.value()
+		if r == (RangeRequest{Header: r.Header}) {
+			r.Offset = new(int64) // an empty range asks for one all the same, which an empty object does not have
+		}
 	}
 	return r
 }
