@@ -72,6 +72,7 @@ var libraries = map[string][]string{
 	"github.com/spf13/cobra":          {"cli"},
 	"github.com/spf13/pflag":          {"cli"},
 	"github.com/zeebo/blake3":         {"assets"},
+	"github.com/vektah/gqlparser":     {"api"},
 	"golang.org/x/net":                {"edge", "hop", "egress", "dispatch", "isolate", "node", "api", "test"},
 	"golang.org/x/sync":               {"anyone"},
 	"golang.org/x/sys":                {"anyone"},

@@ -110,6 +110,14 @@ func (a *API) renderErrors(w http.ResponseWriter, status int, list ...error) int
 	return a.write(w, status, answer)
 }
 
+// writeAll is the write of a raw answer that is at hand.
+func writeAll(b []byte) func(io.Writer) error {
+	return func(w io.Writer) error {
+		_, err := w.Write(b)
+		return err
+	}
+}
+
 // statuses are the HTTP statuses of the kinds of fault.
 var statuses = [...]int{
 	fault.Internal:        http.StatusInternalServerError,

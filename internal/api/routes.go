@@ -41,6 +41,7 @@ func identityRoutes() []endpoint {
 		{"GET", "/memberships", auth.Member, (*API).listMemberships},
 		{"GET", "/accounts", auth.Member, (*API).listAccounts},
 		{"GET", acct, auth.Member, (*API).getAccount},
+		{"POST", "/graphql", auth.Member, (*API).postGraphQL},
 		{"GET", acct + "/tokens/verify", auth.Verify, (*API).verifyToken},
 		{"GET", acct + "/tokens/permission_groups", auth.Member, (*API).listPermissionGroups},
 		{"GET", acct + "/tokens", auth.AccountWrite, (*API).listTokens},
@@ -191,7 +192,6 @@ func unservedRoutes() []endpoint {
 		{acct + "/logpush/*", "log exports"},
 		{zone + "/custom_hostnames", "custom hostnames"},
 		{zone + "/custom_hostnames/*", "custom hostnames"},
-		{"/graphql", "analytics"},
 	} {
 		for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {
 			all = append(all, endpoint{method, u.pattern, auth.Member, notServed(u.what)})
