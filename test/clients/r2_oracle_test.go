@@ -54,7 +54,7 @@ func TestR2Oracle(t *testing.T) {
 		steps = append(steps, g.step())
 	}
 	steps = append(steps, g.multipart()...)
-	differing, refused := 0, 0
+	differing, refused, crashed := 0, 0, 0
 	for from := 0; from < len(steps); from += 40 {
 		batch := steps[from:min(from+40, len(steps))]
 		ours := runSteps(t, n.edge, "oracle."+zone, batch)
@@ -63,6 +63,10 @@ func TestR2Oracle(t *testing.T) {
 			a, b := r2Alike(step, ours[i]), r2Alike(step, theirs[i])
 			if e, ok := b.(map[string]any); ok && e["error"] != nil {
 				refused++
+				if text := fmt.Sprint(e["error"]); strings.Contains(text, "Unspecified error (0)") && step["op"] == "get" {
+					crashed++ // miniflare's range of an empty object; R2 is not known to answer so
+					continue
+				}
 			}
 			if !reflect.DeepEqual(a, b) {
 				text, _ := json.Marshal(step)
@@ -75,8 +79,8 @@ func TestR2Oracle(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d operations, of which %d were refused by both", len(steps), refused)
-	if refused > len(steps)/2 {
+	t.Logf("%d operations, of which %d were refused by both; miniflare failed in %d", len(steps), refused, crashed)
+	if refused > len(steps)/2 || crashed > len(steps)/20 {
 		t.Error("the generator makes too little that succeeds")
 	}
 }
