@@ -63,7 +63,7 @@ func (a *API) postGraphQL(q *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := a.query(q, text)
+	data, err := a.graphQL(q, text)
 	answer := map[string]any{"data": data, "errors": nil}
 	if err != nil {
 		message := "internal server error"
@@ -87,7 +87,7 @@ func (a *API) postGraphQL(q *request) (any, error) {
 // maxQueryTokens bounds what is parsed of a query.
 const maxQueryTokens = 10_000
 
-func (a *API) query(q *request, text []byte) (any, error) {
+func (a *API) graphQL(q *request, text []byte) (any, error) {
 	var in struct {
 		Query         string         `json:"query"`
 		OperationName string         `json:"operationName"`
