@@ -133,11 +133,24 @@ type fields struct {
 	} `json:"outbound"` // dispatch_namespace
 }
 
+// readFields reads a binding's object, once in its process's life: it never changes.
+func readFields(p *isolate.Process, index int) (*fields, error) {
+	if f, ok := p.Bound.Load(index); ok {
+		return f.(*fields), nil
+	}
+	f := &fields{}
+	if err := json.Unmarshal(p.Spec.Version.Bindings[index].Fields, f); err != nil {
+		return nil, fmt.Errorf("read binding: %w", err)
+	}
+	p.Bound.Store(index, f)
+	return f, nil
+}
+
 func (b *Border) bound(w http.ResponseWriter, r *http.Request, p *isolate.Process, index int) error {
 	bound := p.Spec.Version.Bindings[index]
-	var f fields
-	if err := json.Unmarshal(bound.Fields, &f); err != nil {
-		return fmt.Errorf("read binding: %w", err)
+	f, err := readFields(p, index)
+	if err != nil {
+		return err
 	}
 	account := p.Spec.Ref.Account
 	switch bound.Type {
@@ -146,6 +159,7 @@ func (b *Border) bound(w http.ResponseWriter, r *http.Request, p *isolate.Proces
 		return nil
 	case "queue":
 		b.Queue(account, f.QueueName, f.Delay).ServeHTTP(w, r)
+		return nil
 	case "d1":
 		b.D1(account, cmp.Or(f.ID, f.DatabaseID)).ServeHTTP(w, r)
 		return nil
@@ -157,7 +171,7 @@ func (b *Border) bound(w http.ResponseWriter, r *http.Request, p *isolate.Proces
 		return nil
 	}
 	if question := r.Header.Get(isolate.HeaderRPC); question != "" && bound.Type == "service" {
-		return b.rpc(w, r, p, index, f, question)
+		return b.rpc(w, r, p, index, *f, question)
 	}
 	from, err := attribute(p, takeTag(r.Header))
 	if err != nil {

@@ -51,6 +51,8 @@ type Process struct {
 	Invocations invocation.Registry // the events it is handling
 	ObjectsTag  string              // of the one invocation that all events inside Durable Objects belong to
 
+	Bound sync.Map // what the border has made of the version's bindings, by their index
+
 	*spare
 	secret string // tells its connections for RPC from what its code asks for, see Lane
 	lanes  laneTable

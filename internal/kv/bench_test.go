@@ -3,6 +3,8 @@ package kv
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -23,6 +25,26 @@ func BenchmarkGet(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkHandler is a get as the binding asks for it, without the server around it.
+func BenchmarkHandler(b *testing.B) {
+	s := openStore(b, b.TempDir(), Options{})
+	id := newSpace(b, s, "one")
+	put(b, s, id, "some/route/key", strings.Repeat("x", 500), PutOptions{Metadata: `{"a":1}`})
+	r := httptest.NewRequest("GET", "/some%2Froute%2Fkey?urlencoded=true", nil)
+	w := discard{http.Header{}}
+	b.ReportAllocs()
+	for b.Loop() {
+		clear(w.header)
+		s.Handler(id).ServeHTTP(w, r)
+	}
+}
+
+type discard struct{ header http.Header }
+
+func (d discard) Header() http.Header         { return d.header }
+func (d discard) Write(p []byte) (int, error) { return len(p), nil }
+func (d discard) WriteHeader(int)             {}
 
 func BenchmarkPut(b *testing.B) {
 	for _, writers := range []int{1, 64} {

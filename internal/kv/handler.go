@@ -32,7 +32,14 @@ type binding struct {
 	id NamespaceID
 }
 
-const headerMetadata = "CF-KV-Metadata"
+const headerMetadata = "Cf-Kv-Metadata" // as net/http spells it
+
+// Values of headers that every answer shares; nobody appends to them.
+var (
+	hit         = []string{"HIT"}
+	miss        = []string{"MISS"}
+	octetStream = []string{"application/octet-stream"}
+)
 
 func (b *binding) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var err error
@@ -70,11 +77,15 @@ func (b *binding) key(r *http.Request, urlencoded string) (Key, error) {
 }
 
 func (b *binding) get(w http.ResponseWriter, r *http.Request) error {
-	q := r.URL.Query()
-	if err := checkCacheTTL(q.Get("cache_ttl")); err != nil {
-		return err
+	urlencoded := "true"
+	if r.URL.RawQuery != "urlencoded=true" { // what a get without options has
+		q := r.URL.Query()
+		if err := checkCacheTTL(q.Get("cache_ttl")); err != nil {
+			return err
+		}
+		urlencoded = q.Get("urlencoded")
 	}
-	key, err := b.key(r, q.Get("urlencoded"))
+	key, err := b.key(r, urlencoded)
 	if err != nil {
 		return err
 	}
@@ -84,21 +95,21 @@ func (b *binding) get(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer v.Close()
 	h := w.Header()
-	h.Set("CF-Cache-Status", "MISS")
+	h["Cf-Cache-Status"] = miss
 	if v.Cached {
-		h.Set("CF-Cache-Status", "HIT")
+		h["Cf-Cache-Status"] = hit
 	}
 	if !ok {
 		w.WriteHeader(http.StatusNotFound)
 		return nil
 	}
-	h.Set("Content-Type", "application/octet-stream")
-	h.Set("Content-Length", strconv.FormatInt(v.Size, 10))
+	h["Content-Type"] = octetStream
+	h["Content-Length"] = []string{strconv.FormatInt(v.Size, 10)}
 	if v.Metadata != "" {
-		h.Set(headerMetadata, v.Metadata)
+		h[headerMetadata] = []string{v.Metadata}
 	}
 	if v.Expires != 0 {
-		h.Set("CF-Expiration", strconv.FormatInt(v.Expires, 10))
+		h["Cf-Expiration"] = []string{strconv.FormatInt(v.Expires, 10)}
 	}
 	if _, err := v.WriteTo(w); err != nil {
 		b.st.lg.Debug("send kv value", "namespace", b.id, "err", err)
