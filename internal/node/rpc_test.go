@@ -341,3 +341,47 @@ func TestRPCFailures(t *testing.T) {
 		}
 	}
 }
+
+// What RPC calls send out is whose they are, in nested objects and in callbacks too: it reaches the outbound Worker with the
+// parameters of the dispatch that it began with.
+func TestRPCIsAttributed(t *testing.T) {
+	r := newRig(t, node.Config{})
+	r.put("outbound", `export default { fetch(request, env) { return new Response(env.who); } }`)
+	r.put("shared", `import { WorkerEntrypoint, RpcTarget } from "cloudflare:workers";
+		const ask = async () => { await scheduler.wait(Math.random() * 5); return (await fetch("http://x.example/")).text(); };
+		class Client extends RpcTarget { ask() { return ask(); } get asked() { return ask(); } }
+		export default class extends WorkerEntrypoint {
+			fetch() {}
+			ask() { return ask(); }
+			client() { return new Client(); }
+			inObject() { return { list: [{ client: new Client(), f: ask }] }; }
+			async back(f, target) { return [await f(), await target.ask()]; }
+		}`)
+	r.put("production/customer", `import { RpcTarget } from "cloudflare:workers";
+		const ask = async () => (await fetch("http://x.example/")).text();
+		class Mine extends RpcTarget { ask() { return ask(); } }
+		export default { async fetch(request, env) {
+			const { SVC } = env;
+			using client = await SVC.client();
+			using object = await SVC.inObject();
+			return Response.json([await SVC.ask(), await SVC.client().ask(), await client.ask(), await client.asked,
+				await object.list[0].client.ask(), await object.list[0].f(), await SVC.back(ask, new Mine())].flat());
+		} };`, service("SVC", "shared"))
+	r.dispatcher(`export default { fetch(request, env) {
+		const who = new URL(request.url).pathname.slice(1);
+		return env.DISPATCHER.get("customer", {}, { outbound: { who } }).fetch(request);
+	} };`, map[string]any{"worker": map[string]any{"service": "outbound"}, "params": []any{map[string]any{"name": "who"}}})
+	var group sync.WaitGroup
+	for i := range 8 {
+		group.Go(func() {
+			who := "c" + strconv.Itoa(i)
+			want := `["` + strings.Repeat(who+`","`, 7) + who + `"]`
+			for range 5 {
+				if _, got := r.get("x", "/"+who); got != want {
+					t.Errorf("got %s, want %s", got, want)
+				}
+			}
+		})
+	}
+	group.Wait()
+}
