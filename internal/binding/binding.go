@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -173,7 +174,13 @@ func (b *Border) bound(w http.ResponseWriter, r *http.Request, p *isolate.Proces
 	if question := r.Header.Get(isolate.HeaderRPC); question != "" && bound.Type == "service" {
 		return b.rpc(w, r, p, index, *f, question)
 	}
-	from, err := attribute(p, takeTag(r.Header))
+	tag := takeTag(r.Header)
+	if !restore(r, p, tag) {
+		w.Header().Set(isolate.HeaderError, isolate.Forgotten)
+		w.WriteHeader(http.StatusInternalServerError)
+		return nil
+	}
+	from, err := attribute(p, tag)
 	if err != nil {
 		return err
 	}
@@ -197,6 +204,27 @@ func (b *Border) bound(w http.ResponseWriter, r *http.Request, p *isolate.Proces
 		})
 	}
 	return fmt.Errorf("binding of type %s has no service", bound.Type)
+}
+
+// restore gives a request that its sender has shortened the headers that it stands for: those of the request that its
+// invocation was given. It fails where that has ended. js/invocation.js shortens.
+func restore(r *http.Request, p *isolate.Process, tag string) bool {
+	target, short := strings.CutPrefix(r.Header.Get(isolate.HeaderDispatch), "^")
+	if !short {
+		return true
+	}
+	given, ok := p.Invocations.Request(tag)
+	if !ok {
+		return false
+	}
+	h := make(http.Header, len(given.Header)+3)
+	maps.Copy(h, given.Header)
+	h[isolate.HeaderDispatch], h[isolate.HeaderProto] = []string{target}, r.Header[isolate.HeaderProto]
+	if given.Cf != "" {
+		h[isolate.HeaderCf] = []string{given.Cf}
+	}
+	r.Header = h
+	return true
 }
 
 // target is what a dispatch stub asks for.

@@ -121,7 +121,8 @@ func (d *Dispatcher) try(ctx context.Context, c Call) (*Reply, error) {
 	if len(p.Spec.Classes) > 0 {
 		stand(p, limits, c.Outbound)
 	}
-	inv := p.Invocations.Begin(invocation.Options{Ray: c.Request.Header.Get("Cf-Ray"), Limits: limits, Outbound: c.Outbound, OnBehalf: c.OnBehalf, Hops: c.Hops})
+	inv := p.Invocations.Begin(invocation.Options{Ray: c.Request.Header.Get("Cf-Ray"), Limits: limits, Outbound: c.Outbound, OnBehalf: c.OnBehalf, Hops: c.Hops,
+		Request: invocation.Request{Header: c.Request.Header, Cf: c.visibleCf(p)}})
 	reply := &Reply{process: p, invocation: inv, leave: leave}
 	began := time.Now()
 	p.Meter.Begin()
@@ -169,8 +170,8 @@ func (c Call) onWire(p *isolate.Process, inv *invocation.Invocation) *hop.Reques
 	}
 	req.Header["Cf-Ray"] = []string{inv.Tag}
 	req.Extra = append(req.Extra, isolate.HeaderProto, c.Proto)
-	if c.Cf != "" && p.Spec.Version.Trusted {
-		req.Extra = append(req.Extra, isolate.HeaderCf, c.Cf)
+	if cf := c.visibleCf(p); cf != "" {
+		req.Extra = append(req.Extra, isolate.HeaderCf, cf)
 	}
 	if c.Entrypoint != "" || c.event != nil || c.Params != nil || c.Props != nil {
 		req.Extra = append(req.Extra, isolate.HeaderControl, isolate.Control(c.Entrypoint, c.event, c.Params, c.Props))
@@ -179,6 +180,14 @@ func (c Call) onWire(p *isolate.Process, inv *invocation.Invocation) *hop.Reques
 		req.Extra = append(req.Extra, isolate.HeaderLanes, lanes)
 	}
 	return &req
+}
+
+// visibleCf is request.cf as the process may see it.
+func (c Call) visibleCf(p *isolate.Process) string {
+	if !p.Spec.Version.Trusted {
+		return ""
+	}
+	return c.Cf
 }
 
 // ending is what became of a request, begun then, whose process broke off.

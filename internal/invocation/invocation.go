@@ -68,6 +68,13 @@ type Options struct {
 	Outbound *Outbound // nil: subrequests go to the internet
 	OnBehalf bool      // it is an outbound Worker's, of another Worker's subrequest
 	Hops     int       // how many Workers called one another before this one
+	Request  Request   // what it was given; kept until its response has ended
+}
+
+// Request is what an invocation's request has beside its URL.
+type Request struct {
+	Header map[string][]string // not to be changed; nil: it is not known
+	Cf     string              // request.cf as JSON
 }
 
 // Invocation is one event handled by one Worker.
@@ -158,6 +165,7 @@ func (r *Registry) end(inv *Invocation, now time.Time) {
 	defer r.mu.Unlock()
 	if inv.ended.IsZero() {
 		inv.ended = now
+		inv.Request = Request{}
 		r.done = append(r.done, inv)
 	}
 	r.sweepLocked(now)
@@ -178,6 +186,17 @@ func (r *Registry) Lookup(tag string) *Invocation {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.live[tag]
+}
+
+// Request returns what the invocation of a tag was given; ok is false where that is not known any more.
+func (r *Registry) Request(tag string) (req Request, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	inv := r.live[tag]
+	if inv == nil || inv.Request.Header == nil {
+		return Request{}, false
+	}
+	return inv.Request, true
 }
 
 // Only returns the process's single invocation, or nil where there are none or several.

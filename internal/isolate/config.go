@@ -115,6 +115,10 @@ const (
 	HeaderLanes      = "Atoll-Lanes"      // to a process: which connections its service bindings are to use for RPC
 )
 
+// Forgotten is the HeaderError of a request that stands for the one its invocation was given, where that is not known any more:
+// it is to be sent whole.
+const Forgotten = "forgotten"
+
 // Control is the HeaderControl of a call that is more than a request to the default entrypoint: for a named one, with an
 // event's fields, "type" among them, with parameters for its env, or with props for its context.
 func Control(entrypoint string, event map[string]any, params map[string]json.RawMessage, props json.RawMessage) string {

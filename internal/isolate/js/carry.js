@@ -69,5 +69,5 @@ export function carry(value, mine, depth = 4, left = { __proto__: null, count: 5
 
 // The modules that make bindings are handed what they need, and hand over how they are told which connections to use.
 const handOver = Symbol.for("atoll.invocation");
-export const setLanes = globalThis[handOver]?.({ __proto__: null, tag, carry: (value) => carry(value, current()) }) ?? (() => {});
+export const setLanes = globalThis[handOver]?.({ __proto__: null, current, carry: (value) => carry(value, current()) }) ?? (() => {});
 delete globalThis[handOver];

@@ -1,7 +1,7 @@
 // The dispatch namespace binding: env.DISPATCHER.get(name, args, options). It sends each request with its options to the
 // node's dispatcher and throws what the dispatcher refuses with.
 // https://developers.cloudflare.com/cloudflare-for-platforms/workers-for-platforms/configuration/dynamic-dispatch/
-import { tagged, errorOf } from "atoll:invocation";
+import { tagged, unchanged, errorOf } from "atoll:invocation";
 import { thrown } from "atoll:errors";
 
 function pack(value) {
@@ -22,8 +22,13 @@ class Stub {
   }
 
   async fetch(input, init) {
-    const response = await this.#fetcher.fetch(tagged(input, init, "atoll-dispatch", this.#target));
-    const error = errorOf(response);
+    const short = unchanged(input, init, "atoll-dispatch", `^${this.#target}`);
+    let response = await this.#fetcher.fetch(short ?? tagged(input, init, "atoll-dispatch", this.#target));
+    let error = errorOf(response);
+    if (error === "forgotten") {
+      response = await this.#fetcher.fetch(tagged(input, init, "atoll-dispatch", this.#target));
+      error = errorOf(response);
+    }
     if (error !== null) throw thrown(error);
     return response;
   }

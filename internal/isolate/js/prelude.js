@@ -12,7 +12,8 @@ const invocation = new AsyncLocalStorage();
 const { run: enter, getStore } = AsyncLocalStorage.prototype;
 export const current = () => apply(getStore, invocation, []);
 export const tag = () => current()?.tag;
-export const run = (tag, f) => apply(enter, invocation, [{ __proto__: null, tag, logged: 0 }, f]);
+// request is the one that the Worker's handler is given, where nothing of it can be changed.
+export const run = (tag, f, request) => apply(enter, invocation, [{ __proto__: null, tag, logged: 0, request }, f]);
 
 install(tag);
 

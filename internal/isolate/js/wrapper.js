@@ -181,7 +181,7 @@ function serve(request, env, ctx) {
     headersDelete(requestHeaders(request), "atoll-lanes");
   }
   const tag = headersGet(headers, "cf-ray");
-  if (control === null) return run(tag, () => handleFetch(request, "", env, ctx));
+  if (control === null) return run(tag, () => handleFetch(request, "", env, ctx), lanes === null ? request : undefined);
   const { entrypoint, event, params, props } = unpack(control);
   setProps(ctx, props);
   if (event !== null && event.type === "queue") return run(tag, () => handleQueue(request, entrypoint, env, ctx));
