@@ -260,7 +260,7 @@ func dispatched(r *http.Request) (target, error) {
 		return target{}, errNotFound // a name that no Worker can have
 	}
 	var outbound map[string]json.RawMessage
-	if json.Unmarshal(t.Outbound, &outbound) != nil {
+	if t.Outbound != nil && json.Unmarshal(t.Outbound, &outbound) != nil {
 		outbound = nil // not an object: as good as none
 	}
 	return target{name: name, outbound: outbound, limits: invocation.Limits{

@@ -103,19 +103,33 @@ function fail(e) {
   return answer(null, 500, "atoll-exception", pack(told));
 }
 
-async function handleFetch(request, entrypoint, env, ctx) {
+// answered makes what a handler returned into what goes to the node.
+function answered(response) {
+  if (!hasInstance(Response, response)) {
+    throw new TypeError("Incorrect type for Promise: the Promise did not resolve to 'Response'.");
+  }
+  // A 500 that the Worker means is told from one that workerd makes of a failure by this header.
+  if (responseStatus(response) !== 500) return response;
+  const headers = new Headers(responseHeaders(response));
+  headersDelete(headers, "atoll-exception");
+  headersSet(headers, "atoll-response", "1");
+  return new Response(responseBody(response), { __proto__: null, status: 500, statusText: responseStatusText(response), headers });
+}
+
+async function settled(promise) {
+  try {
+    return answered(await promise);
+  } catch (e) {
+    return fail(e);
+  }
+}
+
+// handleFetch waits only for what has to be waited for.
+function handleFetch(request, entrypoint, env, ctx) {
   try {
     const target = instance(entrypoint, env, ctx);
-    const response = await apply(handler(target, "fetch"), target, [request, env, ctx]);
-    if (!hasInstance(Response, response)) {
-      throw new TypeError("Incorrect type for Promise: the Promise did not resolve to 'Response'.");
-    }
-    // A 500 that the Worker means is told from one that workerd makes of a failure by this header.
-    if (responseStatus(response) !== 500) return response;
-    const headers = new Headers(responseHeaders(response));
-    headersDelete(headers, "atoll-exception");
-    headersSet(headers, "atoll-response", "1");
-    return new Response(responseBody(response), { __proto__: null, status: 500, statusText: responseStatusText(response), headers });
+    const returned = apply(handler(target, "fetch"), target, [request, env, ctx]);
+    return hasInstance(Response, returned) ? answered(returned) : settled(returned);
   } catch (e) {
     return fail(e);
   }
