@@ -26,12 +26,12 @@ const compatibilityDate = "2026-11-01"
 
 // deployFlags are the flags of `script deploy`.
 type deployFlags struct {
-	name, date, metadata, message string
-	modules, flags, tags, keep    []string
-	vars, jsonVars                []string
-	kv, services, dispatch        []string
-	outbound                      []string
-	serviceWorker                 bool
+	name, date, metadata, message  string
+	modules, flags, tags, keep     []string
+	vars, jsonVars                 []string
+	kv, queues, services, dispatch []string
+	outbound                       []string
+	serviceWorker                  bool
 }
 
 func deployCmd(s *scripts) *cobra.Command {
@@ -64,6 +64,7 @@ func (f *deployFlags) add(fl *pflag.FlagSet) {
 	fl.StringArrayVar(&f.vars, "var", nil, "binding to a text: `NAME=TEXT`")
 	fl.StringArrayVar(&f.jsonVars, "json-var", nil, "binding to a JSON value: `NAME=JSON`")
 	fl.StringArrayVar(&f.kv, "kv", nil, "binding to a KV namespace: `NAME=TITLE`, or its id")
+	fl.StringArrayVar(&f.queues, "queue", nil, "binding to a queue: `NAME=QUEUE`")
 	fl.StringArrayVar(&f.services, "service", nil, "binding to another script: `NAME=SCRIPT`")
 	fl.StringArrayVar(&f.dispatch, "dispatch", nil, "binding to a dispatch namespace: `NAME=NAMESPACE`")
 	fl.StringArrayVar(&f.outbound, "outbound", nil, "what the customers of --dispatch NAME fetch goes to that Worker: `NAME=SCRIPT[:PARAMETER,...]`")
@@ -244,6 +245,9 @@ func (f *deployFlags) bindings(ctx context.Context, c *client.Client) ([]any, er
 		{"kv", f.kv, func(v string) (map[string]any, error) {
 			ns, err := kvNamespace(ctx, c, v)
 			return map[string]any{"type": "kv_namespace", "namespace_id": ns.ID}, err
+		}},
+		{"queue", f.queues, func(v string) (map[string]any, error) {
+			return map[string]any{"type": "queue", "queue_name": v}, nil // the API says whether it is there
 		}},
 		{"service", f.services, func(v string) (map[string]any, error) {
 			name, err := atoll.ParseScriptName(v)

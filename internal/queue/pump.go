@@ -116,7 +116,7 @@ func (p *pump) backOff(at time.Time) time.Duration {
 	defer p.mu.Unlock()
 	if p.failed {
 		p.failed = false
-		if p.restEnd.Before(at) {
+		if !p.restEnd.After(at) {
 			p.rest = min(max(2*p.rest, minRest), maxRest)
 			p.restEnd = at.Add(p.rest)
 		}

@@ -143,7 +143,7 @@ func (s *Store) startLocked(q *queue) {
 	q.pumping = true
 	ctx := s.running
 	s.pumps.Go(func() error {
-		(&pump{s: s, q: q, held: map[int64]bool{}}).run(ctx)
+		(&pump{s: s, q: q, more: true, held: map[int64]bool{}}).run(ctx)
 		return nil
 	})
 }
