@@ -13,6 +13,21 @@ import (
 	"testing"
 )
 
+// keepingObject is a Worker whose Durable Object keeps what is put into it, in the same way.
+const keepingObject = `import { DurableObject } from "cloudflare:workers";
+export class Keeper extends DurableObject {
+	async fetch(request) {
+		const key = new URL(request.url).pathname;
+		if (request.method === "GET") return new Response(await this.ctx.storage.get(key));
+		await this.ctx.storage.put(key, await request.text());
+		await this.ctx.storage.sync();
+		return new Response("done");
+	}
+}
+export default { async fetch(request, env) {
+	try { return await env.KEEPER.get(env.KEEPER.idFromName("one")).fetch(request); } catch (e) { return new Response(e.message, { status: 500 }); }
+} }`
+
 // fullDisk is a Worker with a store of each kind. GET says what its keys hold; PUT writes to them, and answers with what
 // was thrown.
 const fullDisk = `export default { async fetch(request, env) {
@@ -43,9 +58,16 @@ func TestFullDisk(t *testing.T) {
 	}
 	n.do(t, "POST", "/queues", "application/json", strings.NewReader(`{"queue_name":"full"}`), &queue)
 	d.queue = queue.ID
+	var db struct{ UUID string }
+	n.do(t, "POST", "/d1/database", "application/json", strings.NewReader(`{"name":"full"}`), &db)
+	d.d1 = "/d1/database/" + db.UUID + "/query"
+	n.do(t, "POST", d.d1, "application/json", strings.NewReader(`{"sql":"CREATE TABLE t (v TEXT)"}`), nil)
 	n.put(t, "/workers/scripts/keeper", fullDisk, d.binding)
-	if err := n.atoll(t, data, "route", "add", "kv.atoll.localhost/*", "keeper"); err != nil {
-		t.Fatal(err)
+	n.put(t, "/workers/scripts/objects", keepingObject, map[string]string{"type": "durable_object_namespace", "name": "KEEPER", "class_name": "Keeper"})
+	for host, script := range map[string]string{"kv": "keeper", "objects": "objects"} {
+		if err := n.atoll(t, data, "route", "add", host+".atoll.localhost/*", script); err != nil {
+			t.Fatal(err)
+		}
 	}
 	d.write("before", 3)
 
@@ -81,6 +103,7 @@ type diskful struct {
 	data    string
 	values  string
 	queue   string
+	d1      string
 	binding map[string]string
 	acked   map[string]string
 }
@@ -124,6 +147,9 @@ func (d *diskful) request(method, url, ctype string, body io.Reader) (int, strin
 	req.Header.Set("Content-Type", ctype)
 	if strings.HasPrefix(url, d.node.edge) {
 		req.Host = "kv.atoll.localhost"
+		if strings.Contains(url, "/object-") {
+			req.Host = "objects.atoll.localhost"
+		}
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
@@ -141,11 +167,14 @@ func (d *diskful) request(method, url, ctype string, body io.Reader) (int, strin
 func (d *diskful) write(prefix string, n int) {
 	d.t.Helper()
 	for i := range n {
-		for base, size := range map[string]int{d.node.edge + "/": 100, d.node.base + d.values: 20_000} {
+		for base, size := range map[string]int{d.node.edge + "/": 100, d.node.edge + "/object-": 1000, d.node.base + d.values: 20_000} {
 			key := fmt.Sprintf("%s-%d-%d", prefix, size, i)
 			value := key + strings.Repeat("v", size)
 			if status, body := d.request("PUT", base+key, "application/octet-stream", strings.NewReader(value)); status != 200 {
 				d.t.Fatalf("%s: %d %s", key, status, body)
+			}
+			if base == d.node.edge+"/object-" {
+				key = "object-" + key
 			}
 			d.acked[key] = value
 		}
@@ -197,6 +226,17 @@ func (d *diskful) refuses(prefix string) {
 		"queue": {10013, func(i int) (int, string) {
 			return d.request("POST", d.node.base+"/queues/"+d.queue+"/messages", "application/json", strings.NewReader(`{"body":"`+large[:50_000]+`"}`))
 		}},
+		"object": {0, func(i int) (int, string) {
+			key := fmt.Sprintf("object-%s-%d", prefix, i)
+			status, body := d.request("PUT", d.node.edge+"/"+key, "", strings.NewReader(key+large[:90_000]))
+			if status == 200 {
+				d.acked[key] = key + large[:90_000]
+			}
+			return status, body
+		}},
+		"d1": {7507, func(i int) (int, string) {
+			return d.request("POST", d.node.base+d.d1, "application/json", strings.NewReader(`{"sql":"INSERT INTO t VALUES (?)","params":["`+large[:90_000]+`"]}`))
+		}},
 		"dispatch-namespace": {10013, func(i int) (int, string) {
 			return d.request("POST", d.node.base+"/workers/dispatch/namespaces", "application/json", strings.NewReader(fmt.Sprintf(`{"name":"%s-%d"}`, prefix, i)))
 		}},
@@ -209,7 +249,8 @@ func (d *diskful) refuses(prefix string) {
 		var e struct{ Errors []struct{ Code int } }
 		json.Unmarshal([]byte(body), &e)
 		switch {
-		case c.code == 0 && status == 500 && body == "KV PUT failed: 507 the disk is full":
+		case name == "object" && status == 500 && strings.Contains(body, "FULL"):
+		case name == "kv-by-worker" && status == 500 && body == "KV PUT failed: 507 the disk is full":
 		case c.code != 0 && status == http.StatusInsufficientStorage && len(e.Errors) == 1 && e.Errors[0].Code == c.code:
 		default:
 			d.t.Errorf("%s: after %d writes %d %.300s", name, i, status, body)

@@ -161,7 +161,13 @@ func (n *rawNode) put(t *testing.T, path, code string, bindings ...map[string]st
 
 func uploadForm(t *testing.T, code string, bindings []map[string]string) (body io.Reader, ctype string) {
 	t.Helper()
-	meta, err := json.Marshal(map[string]any{"main_module": "w.mjs", "compatibility_date": "2026-01-01", "bindings": bindings})
+	fields := map[string]any{"main_module": "w.mjs", "compatibility_date": "2026-01-01", "bindings": bindings}
+	for _, b := range bindings {
+		if class := b["class_name"]; class != "" {
+			fields["migrations"] = map[string]any{"new_tag": "v1", "new_sqlite_classes": []string{class}}
+		}
+	}
+	meta, err := json.Marshal(fields)
 	if err != nil {
 		t.Fatal(err)
 	}
