@@ -42,6 +42,7 @@ type Script struct {
 	Version          *Version          // the active version; nil in lists that do not load it
 	Settings         NamespaceSettings // of its dispatch namespace
 	Classes          []Class           // whose instances are Durable Objects, by name
+	Outbound         json.RawMessage   // what its objects send their subrequests by; the dispatcher's own
 }
 
 // Version is one immutable upload of a script: its modules, bindings and settings.

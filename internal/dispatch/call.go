@@ -113,13 +113,18 @@ func (d *Dispatcher) try(ctx context.Context, c Call) (*Reply, error) {
 	if err != nil {
 		return nil, fmt.Errorf("call %s: %w", c.Script, err)
 	}
+	if c.event != nil {
+		c.Outbound = d.outboundOfEvents(ctx, sc)
+	}
 	p, limits, err := d.acquire(ctx, c.Script, c.Limits, c.Outbound.Key())
+	if err == nil && len(p.Spec.Classes) > 0 {
+		if err = d.stand(ctx, sc, p, limits, c.Outbound); err != nil {
+			p.Release()
+		}
+	}
 	if err != nil {
 		leave()
 		return nil, err
-	}
-	if len(p.Spec.Classes) > 0 {
-		stand(p, limits, c.Outbound)
 	}
 	inv := p.Invocations.Begin(invocation.Options{Ray: c.Request.Header.Get("Cf-Ray"), Limits: limits, Outbound: c.Outbound, OnBehalf: c.OnBehalf, Hops: c.Hops,
 		Request: invocation.Request{Header: c.Request.Header, Cf: c.visibleCf(p)}})

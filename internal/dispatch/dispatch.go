@@ -17,6 +17,7 @@ package dispatch
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"runtime"
@@ -34,6 +35,17 @@ import (
 type Source interface {
 	// Script returns the script with its active version loaded, or a fault of kind NotFound.
 	Script(ctx context.Context, ref atoll.ScriptRef) (*atoll.Script, error)
+	// SetOutbound remembers the outbound Worker of a script with Durable Objects, which Script returns.
+	SetOutbound(ctx context.Context, ref atoll.ScriptRef, outbound json.RawMessage) error
+}
+
+// Alarms are those of Durable Objects.
+type Alarms interface {
+	// NextAlarm tells when the next alarm of a class's objects is due.
+	NextAlarm(ctx context.Context, class string) (at time.Time, ok bool, err error)
+	// Ended is told that the process that had the classes' objects has ended: from now on somebody else has to see to it
+	// that it is started when an alarm is due.
+	Ended(classes ...string)
 }
 
 // Starter starts isolate processes.
@@ -53,6 +65,7 @@ type Options struct {
 	MaxWebSockets int               // of them WebSockets; 1,000
 	Limits        invocation.Limits // of an invocation whose script sets none; 30 s of CPU time and 10,000 subrequests
 	WithoutLimits bool              // hold nobody to CPU and wall time, to measure what that costs
+	Alarms        Alarms            // of Durable Objects; nil: nobody cares
 	Sites         *assets.Sites     // serve scripts' static assets; nil: scripts have none
 }
 
@@ -114,7 +127,8 @@ type script struct {
 	version  *atoll.Version // nil: to be read
 	settings atoll.NamespaceSettings
 	classes  []atoll.Class // of Durable Objects; not empty: see objects.go
-	changes  int           // counts Publish
+	outbound outbound
+	changes  int // counts Publish
 	procs    []*isolate.Process
 	replaced []*isolate.Process // of versions before, which finish what they hold
 	starting chan struct{}      // closed when the start in progress has ended; nil: none is
@@ -201,6 +215,7 @@ func (d *Dispatcher) active(ctx context.Context, s *script) (*atoll.Version, int
 		s.mu.Lock()
 		if s.changes == changes {
 			s.version, s.settings, s.classes = sc.Version, sc.Settings, sc.Classes
+			s.outbound.read(sc.Outbound)
 		}
 		s.mu.Unlock()
 	}
@@ -328,6 +343,7 @@ const healthyAfter = 10 * time.Second
 func (d *Dispatcher) watch(s *script, p *isolate.Process, started time.Time) {
 	<-p.Exited()
 	s.remove(p)
+	d.rest(p)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !p.Crashed() {

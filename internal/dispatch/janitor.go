@@ -157,10 +157,12 @@ func (d *Dispatcher) stopIdle(now time.Time, short bool) {
 		for _, p := range procs {
 			holds, last := p.Load()
 			switch {
-			case holds > 0 || len(p.Spec.Classes) > 0: // its objects may have alarms
+			case holds > 0:
 			case now.Sub(last) > d.opts.IdleAfter:
-				d.stop(s, p)
-			case short:
+				if !d.alarmed(p, now) {
+					d.stop(s, p)
+				}
+			case short && !d.alarmed(p, now):
 				rest = append(rest, idle{s, p, last})
 			}
 		}

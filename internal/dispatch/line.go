@@ -76,6 +76,12 @@ func (l *Line) Begin(o invocation.Options) (*Session, error) {
 		return nil, fmt.Errorf("call %s: %w", ref, err)
 	}
 	o.Limits = l.limits
+	if len(l.Process.Spec.Classes) > 0 {
+		if err := l.d.stand(context.Background(), l.d.script(ref), l.Process, l.limits, o.Outbound); err != nil {
+			leave()
+			return nil, err
+		}
+	}
 	l.Process.Hold()
 	l.Process.Meter.Begin()
 	return &Session{l.Process.Invocations.Begin(o), l.Process, leave}, nil

@@ -1,8 +1,13 @@
 package dispatch
 
 import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"reflect"
 	"time"
 
+	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/invocation"
 	"atoll.dev/atoll/internal/isolate"
 )
@@ -47,7 +52,122 @@ func (d *Dispatcher) retire(p *isolate.Process) {
 }
 
 // stand has what happens inside the process's objects belong to an invocation of its own, with the limits and the outbound
-// parameters of the call that came last: an object's alarm is no call's, and must not miss the outbound Worker either.
-func stand(p *isolate.Process, limits invocation.Limits, out *invocation.Outbound) {
+// parameters of the call that came last: an object's alarm is no call's, and must not miss the outbound Worker either. So
+// that is remembered on disk before the first call by it gets through.
+func (d *Dispatcher) stand(ctx context.Context, s *script, p *isolate.Process, limits invocation.Limits, out *invocation.Outbound) error {
 	p.Invocations.Stand(invocation.Options{Ray: p.ObjectsTag, Limits: limits, Outbound: out})
+	now := time.Now()
+	s.mu.Lock()
+	stale := !s.outbound.is(out, now)
+	s.mu.Unlock()
+	if !stale {
+		return nil
+	}
+	text, err := json.Marshal(out)
+	if err != nil {
+		return fmt.Errorf("write outbound Worker: %w", err)
+	}
+	if err := d.source.SetOutbound(ctx, s.ref, text); err != nil {
+		return fmt.Errorf("remember outbound Worker: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.outbound = outbound{out, now}
+	return nil
+}
+
+// outbound is what is remembered of how a script was dispatched.
+type outbound struct {
+	last *invocation.Outbound
+	at   time.Time // when it was written
+}
+
+// outboundAge is how long the parameters of an outbound Worker that are remembered may be behind those of the last call.
+const outboundAge = time.Minute
+
+// is tells whether o is what need be remembered of a call.
+func (o outbound) is(out *invocation.Outbound, now time.Time) bool {
+	if o.last.Key() != out.Key() {
+		return false
+	}
+	return out == nil || now.Sub(o.at) < outboundAge || reflect.DeepEqual(o.last.Params, out.Params)
+}
+
+// read takes what stand has written.
+func (o *outbound) read(text json.RawMessage) {
+	*o = outbound{}
+	if len(text) > 0 && json.Unmarshal(text, &o.last) != nil {
+		o.last = nil
+	}
+}
+
+// outboundOfEvents is the outbound Worker of what calls a script though nobody dispatches it, such as a queue: with Durable
+// Objects that of the last dispatch, for its objects have but one.
+func (d *Dispatcher) outboundOfEvents(ctx context.Context, s *script) *invocation.Outbound {
+	if _, _, err := d.active(ctx, s); err != nil {
+		return nil // acquire will say so
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.classes) == 0 {
+		return nil
+	}
+	return s.outbound.last
+}
+
+// Wake starts the process of a script with Durable Objects, where it does not run, for its alarms.
+func (d *Dispatcher) Wake(ctx context.Context, ref atoll.ScriptRef) error {
+	s := d.script(ref)
+	if _, _, err := d.active(ctx, s); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	out, hosts := s.outbound.last, len(s.classes) > 0
+	for _, p := range s.procs { // it sees to its alarms itself
+		if hosts && p.Outbound == out.Key() {
+			s.mu.Unlock()
+			return nil
+		}
+	}
+	s.mu.Unlock()
+	if !hosts {
+		return nil
+	}
+	p, limits, err := d.acquire(ctx, ref, invocation.Limits{}, out.Key())
+	if err != nil {
+		return err
+	}
+	defer p.Release()
+	if len(p.Spec.Classes) == 0 {
+		return nil
+	}
+	d.lg.Info("Durable Objects woken for an alarm", "script", ref.String(), "isolate", p.ID)
+	return d.stand(ctx, s, p, limits, out)
+}
+
+// alarmSoon is how long before an alarm a process is not worth stopping, at the most.
+const alarmSoon = time.Minute
+
+// alarmed tells whether an alarm of the process's objects is about to ring, or is ringing.
+func (d *Dispatcher) alarmed(p *isolate.Process, now time.Time) bool {
+	if d.opts.Alarms == nil {
+		return false
+	}
+	for _, c := range p.Spec.Classes {
+		at, ok, err := d.opts.Alarms.NextAlarm(context.Background(), c.ID)
+		if err != nil || ok && at.Before(now.Add(min(alarmSoon, d.opts.IdleAfter))) {
+			return true // it is looked at again in a second
+		}
+	}
+	return false
+}
+
+// rest hands the alarms of a process that has ended over.
+func (d *Dispatcher) rest(p *isolate.Process) {
+	if d.opts.Alarms == nil || p.Spec.Volatile {
+		return
+	}
+	for _, c := range p.Spec.Classes {
+		d.opts.Alarms.Ended(c.ID)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -22,6 +23,7 @@ import (
 	"atoll.dev/atoll/internal/egress"
 	"atoll.dev/atoll/internal/hop"
 	"atoll.dev/atoll/internal/isolate"
+	"atoll.dev/atoll/internal/objects"
 	"atoll.dev/atoll/internal/sandbox"
 	"atoll.dev/atoll/internal/workerd/workerdtest"
 )
@@ -39,6 +41,8 @@ type scripts struct {
 	reads  int
 
 	settings atoll.NamespaceSettings // of every namespace
+	classes  map[atoll.ScriptRef][]atoll.Class
+	outbound map[atoll.ScriptRef]json.RawMessage
 }
 
 func (s *scripts) Script(_ context.Context, ref atoll.ScriptRef) (*atoll.Script, error) {
@@ -49,7 +53,28 @@ func (s *scripts) Script(_ context.Context, ref atoll.ScriptRef) (*atoll.Script,
 	if v == nil {
 		return nil, ref.NotFound()
 	}
-	return &atoll.Script{Ref: ref, Active: v.ID, Version: v, Settings: s.settings}, nil
+	return &atoll.Script{Ref: ref, Active: v.ID, Version: v, Settings: s.settings, Classes: s.classes[ref], Outbound: s.outbound[ref]}, nil
+}
+
+// owner is the script that has a class.
+func (s *scripts) owner(class string) atoll.ScriptRef {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for ref, list := range s.classes {
+		for _, c := range list {
+			if c.ID == class {
+				return ref
+			}
+		}
+	}
+	return atoll.ScriptRef{}
+}
+
+func (s *scripts) SetOutbound(_ context.Context, ref atoll.ScriptRef, outbound json.RawMessage) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.outbound[ref] = outbound
+	return nil
 }
 
 func (s *scripts) load(hash string) ([]byte, error) {
@@ -98,17 +123,29 @@ func newRig(t *testing.T, opts dispatch.Options) *rig {
 	border := binding.New(lg)
 	gate := egress.New(lg, egress.Options{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	t.Cleanup(func() { gate.Close() })
-	factory, err := isolate.New(lg, bin, box, border, isolate.Options{Dir: filepath.Join(dir, "run"), Spares: 1})
+	disks, err := objects.Open(lg, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &scripts{active: map[atoll.ScriptRef]*atoll.Version{}, blobs: map[string][]byte{}}
-	d := dispatch.New(lg, s, factory, s.load, opts)
+	factory, err := isolate.New(lg, bin, box, border, isolate.Options{Dir: filepath.Join(dir, "run"), Spares: 1, Objects: disks})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &scripts{active: map[atoll.ScriptRef]*atoll.Version{}, blobs: map[string][]byte{},
+		classes: map[atoll.ScriptRef][]atoll.Class{}, outbound: map[atoll.ScriptRef]json.RawMessage{}}
+	var d *dispatch.Dispatcher
+	clock := objects.NewClock(lg, disks, func(ctx context.Context, class string) error { return d.Wake(ctx, s.owner(class)) })
+	opts.Alarms = struct {
+		*objects.Store
+		*objects.Clock
+	}{disks, clock}
+	d = dispatch.New(lg, s, factory, s.load, opts)
 	border.Services = binding.Services{Call: d.Do, Egress: gate, Assets: opts.Sites}
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { factory.Run(ctx) })
 	running.Go(func() { d.Run(ctx) })
+	running.Go(func() { clock.Run(ctx) })
 	t.Cleanup(func() {
 		stop()
 		running.Wait()

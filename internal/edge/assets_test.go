@@ -3,6 +3,7 @@ package edge
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -23,6 +24,8 @@ import (
 
 // source is the one script there is.
 type source struct{ *atoll.Version }
+
+func (source) SetOutbound(context.Context, atoll.ScriptRef, json.RawMessage) error { return nil }
 
 func (s source) Script(_ context.Context, ref atoll.ScriptRef) (*atoll.Script, error) {
 	return &atoll.Script{Ref: ref, Active: s.ID, Version: s.Version}, nil

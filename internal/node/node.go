@@ -92,6 +92,7 @@ type node struct {
 	objects *objects.Store
 	deleted chan struct{} // classes of Durable Objects may have been
 	d1      *d1.Store
+	alarms  *objects.Clock
 	uploads *assets.Uploads
 	sites   *assets.Sites
 	engine  string // workerd's version
@@ -261,6 +262,8 @@ func (n *node) openRuntime() error {
 	n.sites = assets.NewSites(n.lg, n.blobs, assets.Options{})
 	callOptions := callLimits(n.cfg.Limits)
 	callOptions.Sites, callOptions.WithoutLimits = n.sites, n.cfg.WithoutLimits
+	n.alarms = objects.NewClock(n.lg, n.objects, n.wake)
+	callOptions.Alarms = alarms{n.objects, n.alarms}
 	n.calls = dispatch.New(n.lg, n.store, n.factory, n.blobs.Read, callOptions)
 	border.Services = binding.Services{
 		Call:   n.calls.Do,
@@ -387,7 +390,7 @@ func (n *node) run(ctx context.Context) error {
 	background, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)
 	var parts errgroup.Group
-	for _, run := range []func(context.Context) error{n.factory.Run, n.calls.Run, n.kv.Run, n.d1.Run, n.r2.Run, n.queues.Run, n.cache.Run, n.clock.Run, n.collect, n.sweep} {
+	for _, run := range []func(context.Context) error{n.factory.Run, n.calls.Run, n.kv.Run, n.d1.Run, n.r2.Run, n.queues.Run, n.cache.Run, n.clock.Run, n.collect, n.sweep, n.alarms.Run} {
 		parts.Go(func() error {
 			err := run(background)
 			if err != nil {

@@ -14,6 +14,7 @@ import (
 	"atoll.dev/atoll/internal/deploy"
 	"atoll.dev/atoll/internal/dispatch"
 	"atoll.dev/atoll/internal/kv"
+	"atoll.dev/atoll/internal/objects"
 	"atoll.dev/atoll/internal/route"
 )
 
@@ -73,6 +74,21 @@ func (n *node) publishSchedules(ctx context.Context) error {
 func (n *node) fire(ctx context.Context, t cron.Trigger, minute time.Time) error {
 	_, err := n.calls.Event(ctx, t.Script, map[string]any{"type": "scheduled", "cron": t.Expr.String(), "scheduledTime": minute.UnixMilli()})
 	return err
+}
+
+// alarms are the alarms of Durable Objects as package dispatch wants them.
+type alarms struct {
+	*objects.Store
+	*objects.Clock
+}
+
+// wake has the process of a class's objects started.
+func (n *node) wake(ctx context.Context, class string) error {
+	ref, err := n.store.ClassScript(ctx, class)
+	if err != nil {
+		return err
+	}
+	return n.calls.Wake(ctx, ref)
 }
 
 // runner is the dispatcher as package deploy wants it.

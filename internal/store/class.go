@@ -94,10 +94,41 @@ func (db *DB) Classes(ctx context.Context, account atoll.AccountID, limit, offse
 func (db *DB) Class(ctx context.Context, account atoll.AccountID, id string) (ScriptClass, error) {
 	c, err := sqlite.One(ctx, db.reads, scanScriptClass, classQuery+"AND n.account = ? AND c.id = ?", account, id)
 	if sqlite.Missing(err) {
-		err = fault.New(fault.NotFound, 10066, "Durable Object namespace not found.")
+		err = noClass()
 	}
 	if err != nil {
 		return c, fmt.Errorf("get class %s: %w", id, err)
 	}
 	return c, nil
+}
+
+// SetOutbound remembers what a script's objects send their subrequests by; nil: by none.
+func (db *DB) SetOutbound(ctx context.Context, ref atoll.ScriptRef, outbound json.RawMessage) error {
+	err := db.file.Write(ctx, func(ctx context.Context, tx sqlite.Session) error {
+		row, err := findScript(ctx, tx, ref)
+		if err == nil {
+			_, err = sqlite.Run(ctx, tx, "UPDATE scripts SET outbound = ? WHERE key = ?", jsonText(outbound), row.key)
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("set outbound of %s: %w", ref, err)
+	}
+	return nil
+}
+
+// ClassScript returns the script that a class belongs to; a missing class is NotFound, 10066.
+func (db *DB) ClassScript(ctx context.Context, id string) (atoll.ScriptRef, error) {
+	c, err := sqlite.One(ctx, db.reads, scanScriptClass, classQuery+"AND c.id = ?", id)
+	if sqlite.Missing(err) {
+		err = noClass()
+	}
+	if err != nil {
+		return c.Script, fmt.Errorf("get class %s: %w", id, err)
+	}
+	return c.Script, nil
+}
+
+func noClass() error {
+	return fault.New(fault.NotFound, 10066, "Durable Object namespace not found.")
 }

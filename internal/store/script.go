@@ -119,7 +119,7 @@ func jsonText(m json.RawMessage) any {
 
 // scriptColumns are the columns of a script with its active version and its namespace's settings, for scanScript.
 const scriptColumns = `s.name, s.tag, s.tags, s.logpush, s.observability, s.tail_consumers, s.migration_tag, s.last_deployed_from,
-	s.created, s.modified, (SELECT n.settings FROM namespaces n WHERE n.key = s.namespace), ` + classesColumn + `,
+	s.created, s.modified, (SELECT n.settings FROM namespaces n WHERE n.key = s.namespace), ` + classesColumn + `, s.outbound,
 	v.id, v.number, v.created, v.source, v.doc, v.secrets
 	FROM scripts s LEFT JOIN versions v ON v.script = s.key AND v.number = s.active`
 
@@ -131,11 +131,11 @@ type sealedScript struct {
 
 func scanScript(row sqlite.Row) (s sealedScript, err error) {
 	s.Script = &atoll.Script{}
-	var tags, observability, tail, settings, classes []byte
+	var tags, observability, tail, settings, classes, outbound []byte
 	var created, modified int64
 	var v versionRow
 	err = row.Scan(&s.Ref.Name, &s.Tag, &tags, &s.Logpush, &observability, &tail, &s.MigrationTag, &s.LastDeployedFrom,
-		&created, &modified, &settings, &classes, &v.id, &v.number, &v.created, &v.source, &v.doc, &v.secrets)
+		&created, &modified, &settings, &classes, &outbound, &v.id, &v.number, &v.created, &v.source, &v.doc, &v.secrets)
 	if err != nil {
 		return s, err
 	}
@@ -148,7 +148,7 @@ func scanScript(row sqlite.Row) (s sealedScript, err error) {
 	if s.Classes, err = parseClasses(classes); err != nil {
 		return s, err
 	}
-	s.Observability, s.TailConsumers = observability, tail
+	s.Observability, s.TailConsumers, s.Outbound = observability, tail, outbound
 	s.Created, s.Modified = fromMicros(created), fromMicros(modified)
 	if v.id.Valid {
 		s.secrets = v.secrets
