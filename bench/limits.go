@@ -66,23 +66,44 @@ func (b *bench) limits() error {
 		return err
 	}
 	defer n.stop()
-	err = n.platform(limitedDispatch)
-	for name, script := range map[string]string{hogName: hogScript, helloName: helloScript} {
-		if err == nil {
-			err = n.deploy(user(name), script)
-		}
-	}
-	if err == nil {
+	if err = n.limited(); err == nil {
 		err = n.exactness()
-	}
-	if err == nil {
-		err = n.neighbor()
 	}
 	if err != nil {
 		return fmt.Errorf("%w\n%s", err, n.proc.said())
 	}
 	n.stop()
 	return b.overhead()
+}
+
+// limited deploys a tenant that spins where it is asked to, one that does not, and a dispatch Worker that limits both.
+func (n *node) limited() error {
+	err := n.platform(limitedDispatch)
+	for name, script := range map[string]string{hogName: hogScript, helloName: helloScript} {
+		if err == nil {
+			err = n.deploy(user(name), script)
+		}
+	}
+	return err
+}
+
+// hog measures what a tenant feels of another at its limit.
+func (b *bench) hog() error {
+	if b.opts.bare {
+		return nil
+	}
+	n, err := b.startNode()
+	if err != nil {
+		return err
+	}
+	defer n.stop()
+	if err = n.limited(); err == nil {
+		err = n.neighbor()
+	}
+	if err != nil {
+		return fmt.Errorf("%w\n%s", err, n.proc.said())
+	}
+	return nil
 }
 
 // exactness has a warm isolate spin over its limit again and again, while a hundred requests wait in it.

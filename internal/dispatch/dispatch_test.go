@@ -8,6 +8,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -250,6 +253,79 @@ func TestMemory(t *testing.T) {
 		}
 		r.want(user("alice"), "/", "up")
 	}
+}
+
+// A user Worker that uses much of a processor yields to all others until it uses little; a platform Worker never does.
+func TestMuchYields(t *testing.T) {
+	if b, err := os.ReadFile("/proc/sys/kernel/sched_autogroup_enabled"); err != nil || b[0] != '1' {
+		t.Skip("the kernel does not group sessions, which shows here what a process's priority is")
+	}
+	r := newRig(t, dispatch.Options{MaxPerCores: 1})
+	const spin = `export default { async fetch(request) {
+		if (new URL(request.url).pathname === "/spin") for (let i = 0; i < 60; i++) { for (let n = 0; n < 2e7; n++); await scheduler.wait(0); }
+		return new Response("done");
+	} }`
+	for _, ref := range []atoll.ScriptRef{user("alice"), platform("dispatcher")} {
+		r.put(ref, spin)
+		r.want(ref, "/", "done")
+	}
+	nice := func() (list []string) {
+		for _, pid := range children(t) {
+			b, err := os.ReadFile(fmt.Sprintf("/proc/%d/autogroup", pid))
+			if _, n, ok := strings.Cut(strings.TrimSpace(string(b)), " nice "); ok && err == nil && n != "0" {
+				list = append(list, n)
+			}
+		}
+		return list
+	}
+	reached := func(want ...string) {
+		t.Helper()
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for deadline := time.After(20 * time.Second); !slices.Equal(nice(), want); {
+			select {
+			case <-tick.C:
+			case <-deadline:
+				t.Fatalf("the priorities are %q, want %q", nice(), want)
+			}
+		}
+	}
+	var spinning sync.WaitGroup
+	for _, ref := range []atoll.ScriptRef{user("alice"), platform("dispatcher")} {
+		spinning.Go(func() { r.want(ref, "/spin", "done") })
+	}
+	reached("15")
+	spinning.Wait()
+	reached()
+}
+
+// children are the processes that this one has started, and theirs.
+func children(t *testing.T) (list []int) {
+	t.Helper()
+	parents := map[int]int{}
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range stats {
+		b, _ := os.ReadFile(path) // it may be gone
+		var pid, parent int
+		if _, rest, ok := strings.Cut(string(b), ") "); ok {
+			var state string
+			fmt.Sscan(rest, &state, &parent)
+			fmt.Sscan(string(b), &pid)
+			parents[pid] = parent
+		}
+	}
+	for pid := range parents {
+		for p := pid; p > 1; p = parents[p] {
+			if parents[p] == os.Getpid() {
+				list = append(list, pid)
+				break
+			}
+		}
+	}
+	return list
 }
 
 // Without a compiler there is no WebAssembly, and the kernel lets the process have no memory that can be executed; all else

@@ -52,6 +52,7 @@ func (f *Factory) watchMemory(ctx context.Context) error {
 			return nil
 		case now := <-tick.C:
 			for _, p := range f.watched(now, n%idleRounds == 0) {
+				p.watchPriority(now)
 				used, err := anonymous(p.Pid())
 				if err == nil && used > p.memoryLimit() {
 					p.End(ErrMemory)

@@ -57,6 +57,7 @@ type Process struct {
 	secret string // tells its connections for RPC from what its code asks for, see Lane
 	lanes  laneTable
 	lg     *slog.Logger
+	usage  usage // of watchPriority
 	tracer func() *terminate.Engine
 	killed atomic.Bool
 	ended  atomic.Pointer[error] // why, where the node ended it
