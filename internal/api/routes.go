@@ -24,11 +24,12 @@ const (
 	r2Objects      = r2One + "/objects"
 	d1All          = acct + "/d1/database"
 	d1One          = d1All + "/{database}"
+	secretStores   = acct + "/secrets_store/stores"
 )
 
 // routes is every endpoint of the API: method, path under /client/v4, what the caller needs, handler.
 func routes() []endpoint {
-	return slices.Concat(identityRoutes(), zoneRoutes(), namespaceRoutes(), egressRoutes(), accountRoutes(), kvRoutes(), d1Routes(), queueRoutes(), r2Routes(), unservedRoutes(),
+	return slices.Concat(identityRoutes(), zoneRoutes(), namespaceRoutes(), egressRoutes(), accountRoutes(), kvRoutes(), d1Routes(), queueRoutes(), r2Routes(), secretStoreRoutes(), unservedRoutes(),
 		scriptRoutes(userWorkers, auth.NamespaceRead, auth.NamespaceWrite),
 		scriptRoutes(accountScripts, auth.AccountRead, auth.AccountWrite))
 }

@@ -41,6 +41,7 @@ type Services struct {
 	Hold   func(ctx context.Context, ref atoll.ScriptRef, outbound string) (*dispatch.Line, error) // for RPC
 	Egress *egress.Gate
 	KV     func(namespace string) http.Handler
+	Secret func(ctx context.Context, account atoll.AccountID, store, name string) (string, error)
 	R2     func(account atoll.AccountID, bucket string) http.Handler
 	D1     func(account atoll.AccountID, database string) http.Handler
 	Assets *assets.Sites
@@ -113,6 +114,8 @@ func lookup(p *isolate.Process, service string) (int, bool) {
 
 // fields are those of a binding's object that the border needs.
 type fields struct {
+	StoreID     string          `json:"store_id"` // secrets_store_secret
+	SecretName  string          `json:"secret_name"`
 	NamespaceID string          `json:"namespace_id"` // kv_namespace
 	BucketName  string          `json:"bucket_name"`  // r2_bucket
 	ID          string          `json:"id"`           // d1
@@ -167,6 +170,8 @@ func (b *Border) bound(w http.ResponseWriter, r *http.Request, p *isolate.Proces
 	case "r2_bucket":
 		b.R2(account, f.BucketName).ServeHTTP(w, r)
 		return nil
+	case "secrets_store_secret":
+		return b.secret(w, r, account, f)
 	case "assets":
 		b.assets(w, r, p)
 		return nil

@@ -12,6 +12,7 @@ import (
 // reachAttacks try to get at what belongs to somebody else.
 func reachAttacks(kv string, s *site) []attack {
 	return []attack{
+		{name: "stored-secrets", run: storedSecrets, code: handler(`return new Response("");`)},
 		{name: "machine-by-fetch", subRequests: 100, want: `^200 \[\]$`, code: `const urls = ` + list(s.privateURLs()) + ";\n" + handler(`const got = [];
 			for (const url of urls) try { got.push(url + " " + (await fetch(url, { redirect: "manual" })).status); } catch {}
 			return Response.json(got);`)},
@@ -151,4 +152,28 @@ func (s *site) scan(t *testing.T, _ *site, host string) {
 			t.Errorf("it found %s: %q", what, got[max(0, i-100):min(len(got), i+100)])
 		}
 	}
+}
+
+// storedSecrets has a Worker that is bound to one secret of a store look for the others.
+func storedSecrets(t *testing.T, s *site, host string) {
+	var store struct{ ID string }
+	s.call(t, "POST", s.acct()+"/secrets_store/stores", map[string]string{"name": "shared"}, &store)
+	var made []struct{ ID string }
+	s.call(t, "POST", s.acct()+"/secrets_store/stores/"+store.ID+"/secrets", []map[string]any{
+		{"name": "mine", "value": "my own", "scopes": []string{"workers"}}, {"name": "hers", "value": secret, "scopes": []string{"workers"}},
+	}, &made)
+	a := attack{binds: []map[string]any{{"type": "secrets_store_secret", "name": "S", "store_id": store.ID, "secret_name": "mine"}},
+		code: handler(`const told = [];
+			for (const f of [() => env.S.get(), () => env.S.get("hers"), () => env.S.get({ secret_name: "hers" }), () => env.S.get.call({ secret_name: "hers" }),
+				() => new env.S.constructor({ fetch }).get(), () => new env.S.constructor({ fetch: () => fetch("http://atoll/hers", { headers: { "atoll-service": "binding/0" } }) }).get(),
+				() => JSON.stringify(env.S), () => Reflect.ownKeys(env.S).join()])
+				try { told.push(await f()); } catch (e) { told.push(e.name); }
+			return Response.json(told);`)}
+	if !s.deploy(t, host, a) {
+		return
+	}
+	s.want(t, host, "/", a.limits(), `^200 \["my own","my own","my own","TypeError","(TypeError|Error)","(TypeError|Error)","\{\}",""\]$`)
+	a.binds[0]["store_id"] = made[1].ID
+	a.refused = "which were not found"
+	s.deploy(t, host, a)
 }

@@ -62,6 +62,7 @@ const (
 const (
 	dispatchModule = "atoll:dispatch"
 	serviceModule  = "atoll:service"
+	secretModule   = "atoll:secret"
 	d1Module       = "cloudflare-internal:d1-api" // workerd's own
 )
 
@@ -92,6 +93,8 @@ var (
 	errorsSource []byte
 	//go:embed js/dispatch.js
 	dispatchSource []byte
+	//go:embed js/secret.js
+	secretSource []byte
 	//go:embed js/service.js
 	serviceSource []byte
 	//go:embed js/sockets.js
@@ -193,6 +196,7 @@ func configure(spec Spec, bin workerd.Binary, p *Process, logBytes int64) ([]byt
 			{Name: "atoll:errors", Internal: true, Source: errorsSource},
 			{Name: dispatchModule, Internal: true, Source: dispatchSource},
 			{Name: serviceModule, Internal: true, Source: serviceSource},
+			{Name: secretModule, Internal: true, Source: secretSource},
 			{Name: "atoll:sockets", Source: socketsSource},
 		}}},
 	}
@@ -291,6 +295,8 @@ func bindingValue(spec Spec, b atoll.Binding, service string) (v workerd.Binding
 		return wrapped(d1Module, service), true, nil
 	case "service":
 		return serviceBinding(service), true, nil
+	case "secrets_store_secret":
+		return wrapped(secretModule, service), true, nil
 	case "assets":
 		return workerd.Fetcher{Name: service}, true, nil
 	case "dispatch_namespace":

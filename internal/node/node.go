@@ -268,6 +268,7 @@ func (n *node) openRuntime() error {
 	border.Services = binding.Services{
 		Call:   n.calls.Do,
 		Hold:   n.calls.Hold,
+		Secret: n.store.StoredSecretValue,
 		Egress: n.gate,
 		KV:     func(id string) http.Handler { return n.kv.Handler(kv.NamespaceID(id)) },
 		R2: func(account atoll.AccountID, bucket string) http.Handler {
@@ -363,10 +364,11 @@ func (n *node) openAPI(ctx context.Context) error {
 // resources are what uploads may be bound to.
 func (n *node) resources() deploy.Resources {
 	return deploy.Resources{
-		"kv_namespace": deploy.Named(n.kv.KVNamespaceExists),
-		"queue":        deploy.Named(n.queues.QueueExists),
-		"r2_bucket":    deploy.Named(n.r2.R2BucketExists),
-		"d1":           deploy.Named(n.d1.D1Exists),
+		"kv_namespace":         deploy.Named(n.kv.KVNamespaceExists),
+		"secrets_store_secret": n.store.StoredSecretExists,
+		"queue":                deploy.Named(n.queues.QueueExists),
+		"r2_bucket":            deploy.Named(n.r2.R2BucketExists),
+		"d1":                   deploy.Named(n.d1.D1Exists),
 	}
 }
 

@@ -100,7 +100,7 @@ var kinds = map[string]kind{
 	"pipelines":            {fields: map[string]spec{"pipeline": opt(text), "stream": opt(text)}},
 	"r2_bucket":            {served: true, fields: map[string]spec{"bucket_name": req(text), "jurisdiction": opt(anyText)}},
 	"ratelimit":            {fields: map[string]spec{"namespace_id": req(text), "simple": req(object)}},
-	"secrets_store_secret": {fields: map[string]spec{"store_id": req(text), "secret_name": req(text)}},
+	"secrets_store_secret": {served: true, fields: map[string]spec{"store_id": req(text), "secret_name": req(text)}},
 	"send_email": {fields: map[string]spec{
 		"destination_address": opt(text), "allowed_destination_addresses": opt(array), "allowed_sender_addresses": opt(array)}},
 	"tail_consumer": {fields: map[string]spec{"service": req(text)}},

@@ -68,3 +68,7 @@ export function unchanged(input, init, name, value) {
 
 // errorOf returns the exception that a response stands for, packed, or null.
 export const errorOf = (response) => apply(get, responseHeaders(response), ["atoll-error"]);
+
+// textOf returns a response's body.
+const { text } = Response.prototype;
+export const textOf = (response) => apply(text, response, []);
