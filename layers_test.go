@@ -30,7 +30,7 @@ var layers = [][]string{
 	{"limits", "route", "hop", "invocation", "sandbox", "terminate", "workerd", "upload", "store"},   // leaves
 	{"auth", "kv", "d1", "r2", "queue", "objects", "cache", "assets", "egress", "isolate", "router"}, // services
 	{"dispatch"},                  // which process serves a version
-	{"binding", "deploy", "cron"}, // decisions
+	{"binding", "deploy", "cron", "backup"}, // decisions
 	{"edge", "api"},               // faces
 	{"node"},                      // wiring
 	{"nodetest"},                  // a whole node in a test

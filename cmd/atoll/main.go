@@ -9,6 +9,7 @@ import (
 	"context"
 	"os"
 
+	"atoll.dev/atoll/internal/backup"
 	"atoll.dev/atoll/internal/cli"
 	"atoll.dev/atoll/internal/node"
 	"atoll.dev/atoll/internal/sandbox"
@@ -19,7 +20,7 @@ var version = "devel"
 
 func main() {
 	sandbox.Main() // does not return in a process that is to become a Worker's
-	os.Exit(cli.Main(cli.App{Version: version, Serve: serve, Doctor: doctor}))
+	os.Exit(cli.Main(cli.App{Version: version, Serve: serve, Doctor: doctor, Backup: takeBackup}))
 }
 
 func serve(ctx context.Context, cfg cli.ServeConfig) error { return node.Run(ctx, node.Config(cfg)) }
@@ -30,4 +31,9 @@ func doctor(_ context.Context, cfg cli.DoctorConfig) []cli.Check {
 		checks = append(checks, cli.Check(c))
 	}
 	return checks
+}
+
+func takeBackup(ctx context.Context, data, to string) (cli.BackupReport, error) {
+	r, err := backup.Run(ctx, data, to)
+	return cli.BackupReport(r), err
 }

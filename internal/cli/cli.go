@@ -28,6 +28,8 @@ type App struct {
 	Serve func(ctx context.Context, cfg ServeConfig) error
 	// Doctor looks at the machine and says what it finds.
 	Doctor func(ctx context.Context, cfg DoctorConfig) []Check
+	// Backup copies a node's data directory to a new one.
+	Backup func(ctx context.Context, data, to string) (BackupReport, error)
 	// Version is the release of this binary.
 	Version string
 }
@@ -98,7 +100,7 @@ func (app App) root(std Std) *cobra.Command {
 	root.CompletionOptions.DisableDefaultCmd = true
 	r := &remote{std: std}
 	root.AddCommand(
-		app.serveCmd(std), app.doctorCmd(std), app.versionCmd(std),
+		app.serveCmd(std), app.doctorCmd(std), app.backupCmd(std), app.versionCmd(std),
 		r.group(siteCmd(r)), r.group(namespaceCmd(r)), r.group(scriptCmd(r)), r.group(routeCmd(r)), r.group(zoneCmd(r)),
 		r.group(kvCmd(r)), r.group(queueCmd(r)), r.group(egressCmd(r)), r.group(tokenCmd(r)),
 	)

@@ -28,5 +28,7 @@
 // The faces: [atoll.dev/atoll/internal/edge] for the Workers' clients, [atoll.dev/atoll/internal/api] for the operator's
 // tools. [atoll.dev/atoll/internal/client] and [atoll.dev/atoll/internal/cli] are on the other side of the API.
 //
+// Beside all of this, [atoll.dev/atoll/internal/backup] copies a node's data directory, in a process of its own.
+//
 // docs/architecture.md follows one request through them.
 package node

@@ -1,0 +1,295 @@
+// Package backup copies a node's data directory to another place, also while the node runs and writes.
+//
+// It is not a tool to restore: the copy is a data directory that a node can be started on. It knows where in the directory
+// content lies that a database refers to, and nothing of what the databases hold.
+//
+// Invariant: a directory of the given name is a whole backup. Each database in it is as it was at one moment while the
+// backup was taken, and all content that it refers to is there. What was acknowledged before the backup began is in it.
+//
+// It runs in a process of its own, since a process that opens and closes a database's file loses the locks it has on it. One
+// goroutine does it all.
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"atoll.dev/atoll/internal/fault"
+	"atoll.dev/atoll/internal/r2"
+	"atoll.dev/atoll/internal/sqlite"
+)
+
+// Report is what a backup holds.
+type Report struct {
+	Databases int
+	Files     int
+	Bytes     int64
+	Running   bool // the node ran meanwhile
+}
+
+// The parts of a data directory that are not copied like the rest.
+const (
+	lockFile = "lock"
+	cacheDir = "cache"      // may be lost
+	blobsDir = "blobs"      // content that atoll.db refers to
+	r2Dir    = "r2"         // r2.db, and
+	r2Files  = "r2/objects" // content that it refers to
+	metadata = "atoll.db"
+)
+
+// Run copies the data directory to a directory that must not be there yet. Until it is complete it is called TO.partial.
+func Run(ctx context.Context, data, to string) (Report, error) {
+	b := copier{ctx: ctx, data: filepath.Clean(data), to: filepath.Clean(to) + ".partial"}
+	if err := b.check(to); err != nil {
+		return b.Report, err
+	}
+	unlock, err := b.lock()
+	if err != nil {
+		return b.Report, err
+	}
+	defer unlock()
+	if err := os.Mkdir(b.to, 0o700); err != nil {
+		return b.Report, fmt.Errorf("make %s: %w; remove what an earlier backup has left", b.to, err)
+	}
+	if err := b.all(); err != nil {
+		return b.Report, errors.Join(fmt.Errorf("back up %s: %w", data, noSpace(err)), os.RemoveAll(b.to))
+	}
+	if err := errors.Join(b.sync(b.to), os.Rename(b.to, to), b.sync(filepath.Dir(filepath.Clean(to)))); err != nil {
+		return b.Report, fmt.Errorf("complete the backup: %w", noSpace(err))
+	}
+	return b.Report, nil
+}
+
+type copier struct {
+	Report
+	ctx      context.Context // of the one call it serves
+	data, to string
+}
+
+// check refuses what cannot be meant.
+func (b *copier) check(to string) error {
+	if _, err := os.Stat(filepath.Join(b.data, metadata)); err != nil {
+		return fmt.Errorf("%s is no node's data directory: %w", b.data, err)
+	}
+	if _, err := os.Lstat(to); !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s is there already: a backup is a new directory", to)
+	}
+	from, err := filepath.Abs(b.data)
+	if err != nil {
+		return err
+	}
+	target, err := filepath.Abs(to)
+	if err != nil {
+		return err
+	}
+	if strings.HasPrefix(target, from+string(filepath.Separator)) {
+		return fmt.Errorf("%s is in the data directory itself", to)
+	}
+	return nil
+}
+
+// lock keeps a node from starting meanwhile, where none runs.
+func (b *copier) lock() (unlock func(), err error) {
+	f, err := os.OpenFile(filepath.Join(b.data, lockFile), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open lock: %w", err)
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err != nil && !errors.Is(err, unix.EWOULDBLOCK) {
+		f.Close()
+		return nil, fmt.Errorf("lock %s: %w", b.data, err)
+	}
+	b.Running = err != nil
+	return func() { f.Close() }, nil
+}
+
+// all copies everything. Content comes before the database that refers to it, so that there is little left to copy after the
+// latter, while the node may delete.
+func (b *copier) all() error {
+	for _, content := range []string{blobsDir, r2Files} {
+		if err := b.tree(content, nil); err != nil {
+			return err
+		}
+	}
+	// Blobs stay for two hours after their last use: those that the copy of the database refers to are there still.
+	if err := errors.Join(b.tree(metadata, nil), b.tree(blobsDir, nil)); err != nil {
+		return err
+	}
+	if err := b.r2(); err != nil {
+		return err
+	}
+	return b.tree(".", map[string]bool{lockFile: true, cacheDir: true, blobsDir: true, r2Dir: true, metadata: true})
+}
+
+// r2 copies R2's database and what it refers to. An object that is deleted between the two is missing; then the database is
+// copied again, and what has been added since.
+func (b *copier) r2() error {
+	if _, err := os.Stat(filepath.Join(b.data, r2Dir)); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for range 10 {
+		if err := errors.Join(b.tree(r2Dir, map[string]bool{r2Files: true}), b.tree(r2Files, nil)); err != nil {
+			return err
+		}
+		missing, err := r2.Missing(b.ctx, filepath.Join(b.to, r2Dir))
+		if err != nil || missing == 0 {
+			return err
+		}
+	}
+	return errors.New("objects of R2 are replaced faster than they can be copied; stop the node for its backup")
+}
+
+// tree copies what is below a path of the data directory, and not below those left out. What was copied before and has not
+// changed is left, databases aside.
+func (b *copier) tree(path string, without map[string]bool) error {
+	return filepath.WalkDir(filepath.Join(b.data, path), func(from string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // deleted meanwhile
+		}
+		if err != nil {
+			return err
+		}
+		if b.ctx.Err() != nil {
+			return context.Cause(b.ctx)
+		}
+		name, err := filepath.Rel(b.data, from)
+		if err != nil {
+			return err
+		}
+		to := filepath.Join(b.to, name)
+		switch {
+		case without[name] && d.IsDir():
+			return filepath.SkipDir
+		case without[name]:
+			return nil
+		case d.IsDir():
+			return b.dir(from, to)
+		case d.Type().IsRegular():
+			if err := b.file(from, to); !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+		return nil // deleted meanwhile, or none that a node has made
+	})
+}
+
+func (b *copier) dir(from, to string) error {
+	st, err := os.Stat(from)
+	if errors.Is(err, fs.ErrNotExist) {
+		return filepath.SkipDir
+	}
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(to, 0o700); err != nil {
+		return err
+	}
+	return own(to, st)
+}
+
+// file copies one, a database as of one moment.
+func (b *copier) file(from, to string) error {
+	if side(from) {
+		return nil // what it holds comes with its database
+	}
+	st, err := os.Stat(from)
+	if err != nil {
+		return err
+	}
+	database, err := sqlite.IsDatabase(from)
+	if err != nil {
+		return err
+	}
+	if database {
+		if err := os.Remove(to); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		} else if err != nil {
+			b.Databases++
+		}
+		if err := sqlite.Copy(b.ctx, from, to); err != nil {
+			return err
+		}
+	} else {
+		old, err := os.Stat(to)
+		if err == nil && old.Size() == st.Size() && old.ModTime().Equal(st.ModTime()) {
+			return nil
+		}
+		if err := copyFile(from, to); err != nil {
+			return err
+		}
+		if old == nil {
+			b.Files++
+		}
+		if err := os.Chtimes(to, st.ModTime(), st.ModTime()); err != nil {
+			return err
+		}
+	}
+	b.Bytes += st.Size()
+	return own(to, st)
+}
+
+// side reports whether a file belongs to a database beside it: https://www.sqlite.org/tempfiles.html
+func side(path string) bool {
+	for _, suffix := range []string{"-wal", "-shm", "-journal"} {
+		if main, ok := strings.CutSuffix(path, suffix); ok {
+			_, err := os.Stat(main)
+			return err == nil
+		}
+	}
+	return false
+}
+
+func copyFile(from, to string) (err error) {
+	in, err := os.OpenFile(from, os.O_RDONLY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, out.Close()) }()
+	_, err = io.Copy(out, in)
+	return err
+}
+
+// own gives a copy the mode and, for root, the owner of what it is a copy of: the files of Durable Objects are their
+// processes'.
+func own(path string, st fs.FileInfo) error {
+	if err := os.Chmod(path, st.Mode().Perm()); err != nil {
+		return err
+	}
+	sys, ok := st.Sys().(*syscall.Stat_t)
+	if !ok || os.Geteuid() != 0 {
+		return nil
+	}
+	return os.Lchown(path, int(sys.Uid), int(sys.Gid))
+}
+
+// sync writes all that is pending on a directory's file system to the disk.
+func (b *copier) sync(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return unix.Syncfs(int(d.Fd()))
+}
+
+// noSpace says what is the matter where it is the disk.
+func noSpace(err error) error {
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || fault.KindOf(err) == fault.Full {
+		return fmt.Errorf("there is no room left for the backup: %w", err)
+	}
+	return err
+}
