@@ -29,11 +29,11 @@ var layers = [][]string{
 	{"durable", "sqlite"},      // files
 	{"limits", "route", "hop", "invocation", "sandbox", "terminate", "workerd", "upload", "store"},   // leaves
 	{"auth", "kv", "d1", "r2", "queue", "objects", "cache", "assets", "egress", "isolate", "router"}, // services
-	{"dispatch"},                  // which process serves a version
+	{"dispatch"},                            // which process serves a version
 	{"binding", "deploy", "cron", "backup"}, // decisions
-	{"edge", "api"},               // faces
-	{"node"},                      // wiring
-	{"nodetest"},                  // a whole node in a test
+	{"edge", "api"},                         // faces
+	{"node"},                                // wiring
+	{"nodetest"},                            // a whole node in a test
 }
 
 // clientSide is the other program in the binary: it talks to a node over HTTP, and sees the words alone.
