@@ -3,6 +3,7 @@ package deploy
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -78,6 +79,49 @@ func TestBindings_inheritOptions(t *testing.T) {
 		{"type":"inherit","name":"T","version_id":"`+string(first.Active)+`"}]}`, "w.js", fetch)
 	if got := bindings(s.Version); got != "S:secret_text=s3 T:text_blob" || !hasModule(s.Version, "t.txt") {
 		t.Errorf("got %s with %+v", got, s.Version.Modules)
+	}
+}
+
+// The uploads of the guide to bindings: three resources, then another bucket beside what is kept, without code.
+// https://developers.cloudflare.com/cloudflare-for-platforms/workers-for-platforms/configuration/bindings/
+func TestBindings_threeResources(t *testing.T) {
+	b := newBench(t, Options{})
+	there := func(names ...string) Exists {
+		return func(_ context.Context, account atoll.AccountID, ids ...string) (bool, error) {
+			return account == acct && slices.Contains(names, ids[0]), nil
+		}
+	}
+	b.res["d1"], b.res["r2_bucket"] = there("db-1"), there("customer-bucket", "new-bucket")
+	b.deployed(t, cust, `{"main_module":"w.js","bindings":[{"type":"kv_namespace","name":"USER_KV","namespace_id":"`+kvID+`"},
+		{"type":"r2_bucket","name":"USER_STORAGE","bucket_name":"customer-bucket"},{"type":"d1","name":"DB","id":"db-1"}]}`, "w.js", fetch)
+	s := b.deployed(t, cust, `{"bindings":[{"type":"r2_bucket","name":"STORAGE","bucket_name":"new-bucket"}],"keep_bindings":["kv_namespace","d1"]}`)
+	if got := bindings(s.Version); got != "DB:d1 STORAGE:r2_bucket USER_KV:kv_namespace" {
+		t.Errorf("got %s", got)
+	}
+	if got := b.run.code(t, cust); got != fetch {
+		t.Errorf("the code is %q", got)
+	}
+	// A change of settings keeps what it does not name, or replaces all bindings.
+	s, err := b.PatchSettings(context.Background(), cust, settings(t, `{"compatibility_date":"2024-01-01"}`), "api")
+	ok(t, err)
+	if got := bindings(s.Version); got != "DB:d1 STORAGE:r2_bucket USER_KV:kv_namespace" {
+		t.Errorf("after a change of the date: %s", got)
+	}
+	s, err = b.PatchSettings(context.Background(), cust, settings(t, `{"bindings":[{"type":"inherit","name":"DB"},{"type":"r2_bucket","name":"USER_STORAGE","bucket_name":"customer-bucket"}]}`), "api")
+	ok(t, err)
+	if got := bindings(s.Version); got != "DB:d1 USER_STORAGE:r2_bucket" {
+		t.Errorf("after a change of bindings: %s", got)
+	}
+	// Another customer's upload is refused what the account has not, and nothing has changed.
+	for binding, code := range map[string]int{
+		`{"type":"d1","name":"DB","id":"db-2"}`: 10181, `{"type":"r2_bucket","name":"B","bucket_name":"other"}`: 10085, `{"type":"kv_namespace","name":"K","namespace_id":"foreign"}`: 10041,
+	} {
+		refused(t, b.upload(t, cust, `{"main_module":"w.js","bindings":[`+binding+`]}`, "w.js", fetch), code, "not found")
+		_, err := b.PatchSettings(context.Background(), cust, settings(t, `{"bindings":[`+binding+`]}`), "api")
+		refused(t, err, code, "not found")
+	}
+	if got := bindings(b.run.serving(t, cust)); got != "DB:d1 USER_STORAGE:r2_bucket" {
+		t.Errorf("after refusals: %s", got)
 	}
 }
 
