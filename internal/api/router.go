@@ -13,6 +13,7 @@ import (
 
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/auth"
+	"atoll.dev/atoll/internal/d1"
 	"atoll.dev/atoll/internal/fault"
 	"atoll.dev/atoll/internal/r2"
 )
@@ -68,6 +69,9 @@ func (a *API) handle(rt endpoint) http.HandlerFunc {
 func (a *API) maxBody(rt endpoint) int64 {
 	if rt.method == http.MethodPut && rt.pattern == r2Objects+"/*" {
 		return max(a.MaxBody, r2.MaxPut)
+	}
+	if rt.method == http.MethodPut && rt.pattern == d1Transfer {
+		return max(a.MaxBody, d1.MaxImport)
 	}
 	return a.MaxBody
 }

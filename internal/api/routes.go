@@ -25,6 +25,7 @@ const (
 	d1All          = acct + "/d1/database"
 	d1One          = d1All + "/{database}"
 	secretStores   = acct + "/secrets_store/stores"
+	d1Transfer     = d1One + "/transfer/{transfer}"
 )
 
 // routes is every endpoint of the API: method, path under /client/v4, what the caller needs, handler.
@@ -178,6 +179,10 @@ func d1Routes() []endpoint {
 		{"DELETE", d1One, auth.AccountWrite, (*API).deleteDatabase},
 		{"POST", d1One + "/query", auth.AccountWrite, (*API).queryDatabase},
 		{"POST", d1One + "/raw", auth.AccountWrite, (*API).queryDatabaseRaw},
+		{"POST", d1One + "/import", auth.AccountWrite, (*API).importDatabase},
+		{"POST", d1One + "/export", auth.AccountWrite, (*API).exportDatabase},
+		{"PUT", d1Transfer, auth.Session, (*API).putTransfer},
+		{"GET", d1Transfer, auth.Session, (*API).getTransfer},
 	}
 }
 

@@ -72,7 +72,7 @@ func TestEveryRouteNeedsToken(t *testing.T) {
 	}
 	staging, reader := n.mint(true, "staging"), n.mint(false, "")
 	fill := strings.NewReplacer("{account}", theAccount, "{namespace}", "production", "{script}", "x", "{zone}", zones[0].ID,
-		"{token}", "x", "{route}", "x", "{secret}", "x", "{tag}", "x", "{version}", "x", "{deployment}", "x", "{kv}", "x", "{database}", "x", "*", "x")
+		"{token}", "x", "{route}", "x", "{secret}", "x", "{tag}", "x", "{version}", "x", "{deployment}", "x", "{kv}", "x", "{database}", "x", "{transfer}", "x", "*", "x")
 	for _, rt := range routes() {
 		path := fill.Replace(rt.pattern)
 		code := 10000

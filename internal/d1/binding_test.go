@@ -103,7 +103,7 @@ type step struct {
 	Column     string `json:"column,omitempty"`
 	Constraint string `json:"constraint,omitempty"`
 
-	// About is set where the counts of rows that are read are no more than close: see docs/d1.md.
+	// About is set where the counts of rows are no more than close: see docs/d1.md.
 	About bool `json:"-"`
 }
 
@@ -157,7 +157,7 @@ func alike(v any, about bool) any {
 			switch k {
 			case "served_by", "duration", "timings", "size_after", "total_attempts":
 				continue
-			case "rows_read":
+			case "rows_read", "rows_written":
 				if about {
 					continue
 				}

@@ -42,6 +42,8 @@ func (db *database) readBookmark() error {
 	}
 	n, err := db.conn.Int("PRAGMA user_version")
 	db.last = bookmark{uint32(second), uint32(n)}
+	mark := db.last
+	db.marked.Store(&mark)
 	return err
 }
 

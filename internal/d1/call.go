@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"runtime/debug"
 	"syscall"
 	"time"
@@ -52,9 +53,14 @@ func (db *database) runBatch(batch []*call) {
 			batch = batch[n:]
 			continue
 		}
-		// Nothing of the first n is stored, and not all of them need be to blame: each on its own.
+		// Nothing of the first n is stored, and not all of them need be to blame: each on its own. Where the disk is full, the
+		// log may have taken what they need.
+		retry := n > 1
+		if errors.Is(err, engine.ErrFull) && db.checkpoint() == nil {
+			retry = true
+		}
 		for _, c := range batch[:n] {
-			if n > 1 && !isDone(c) {
+			if retry && !isDone(c) {
 				_, err = db.transact([]*call{c})
 			}
 			if err != nil && !isDone(c) {
@@ -170,6 +176,9 @@ func (db *database) apply(c *call) (changed bool, own, err error) {
 		return changed, nil, db.conn.Exec("RELEASE call")
 	}
 	if !db.conn.InTransaction() { // SQLite has rolled it back, with what others did
+		if errors.Is(own, engine.ErrFull) {
+			return false, nil, own
+		}
 		return false, own, errBroken
 	}
 	if db.schema { // it is another again
@@ -191,6 +200,11 @@ func (db *database) commit(wrote bool) error {
 		return err
 	}
 	size, old := pages*engine.PageSize, db.size.Load()
+	if size > old { // what is in the log must fit into the file, or nothing could be deleted from a full disk
+		if err := reserve(db.file, size); err != nil {
+			return full(err)
+		}
+	}
 	if most := db.st.opts.AccountBytes; size > old {
 		if total := db.owner.bytes.Add(size - old); most > 0 && total > most {
 			db.owner.bytes.Add(old - size)
@@ -215,6 +229,7 @@ func (db *database) commit(wrote bool) error {
 		return err
 	}
 	db.last = next
+	db.marked.Store(&next)
 	return nil
 }
 
@@ -254,6 +269,9 @@ func (db *database) guard(ctx context.Context) {
 			return nil
 		}
 		db.rest()
+		if err := db.logGrows(); err != nil {
+			return err
+		}
 		wait := time.NewTimer(time.Until(deadline))
 		defer wait.Stop()
 		select {
@@ -266,6 +284,26 @@ func (db *database) guard(ctx context.Context) {
 			return context.Cause(ctx)
 		}
 	})
+}
+
+// logSlack is how large a database's log may become beside what the database may.
+const logSlack = 256 << 20
+
+// logGrows refuses a transaction whose log takes more than the database might: a page that is changed again and again is in
+// the log as often.
+func (db *database) logGrows() error {
+	info, err := os.Stat(db.path + "-wal")
+	if err != nil {
+		return nil
+	}
+	room, refused := db.st.opts.DatabaseBytes, error(errSize)
+	if most := db.st.opts.AccountBytes; most > 0 && most-db.owner.bytes.Load()+db.size.Load() < room {
+		room, refused = most-db.owner.bytes.Load()+db.size.Load(), errAccount
+	}
+	if info.Size() > max(0, room)+logSlack {
+		return refused
+	}
+	return nil
 }
 
 // rest gives up the turn of a long statement.
@@ -282,6 +320,10 @@ func (db *database) explain(err error) error {
 	switch failed := db.meter.Settle(); {
 	case errors.Is(err, errGone):
 		return missing(string(db.ID))
+	case errors.Is(err, errSize):
+		return errSize
+	case errors.Is(err, errAccount):
+		return errAccount
 	case errors.Is(err, engine.ErrTimeout):
 		return errTime
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):

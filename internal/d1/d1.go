@@ -79,11 +79,15 @@ type Store struct {
 	turns    chan struct{} // who has one may run a statement that takes long
 	running  sync.WaitGroup
 
-	mu       sync.RWMutex
-	closed   bool
-	dbs      map[ID]*database
-	accounts map[atoll.AccountID]*owner
-	open     map[*database]bool // those with open files
+	background context.Context // of imports and exports; done once the Store closes
+	cancel     context.CancelCauseFunc
+
+	mu        sync.RWMutex
+	closed    bool
+	dbs       map[ID]*database
+	accounts  map[atoll.AccountID]*owner
+	open      map[*database]bool   // those with open files
+	transfers map[string]*transfer // by token
 }
 
 // owner is what an account has.
@@ -100,7 +104,9 @@ func Open(lg *slog.Logger, dir string, opts Options) (_ *Store, err error) {
 	}
 	s := &Store{lg: lg, opts: opts.withDefaults(), dir: filepath.Join(dir, "d1"), dbs: map[ID]*database{},
 		accounts: map[atoll.AccountID]*owner{}, open: map[*database]bool{},
-		turns: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))}
+		transfers: map[string]*transfer{},
+		turns:     make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))}
+	s.background, s.cancel = context.WithCancelCause(context.Background())
 	s.memory = &engine.Pool{Limit: s.opts.TotalMemory}
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open d1: %w", err)
@@ -156,6 +162,7 @@ func (s *Store) add(d Database) *database {
 	db := &database{Database: d, st: s, owner: o, path: filepath.Join(s.dir, string(d.ID)+extension), lead: make(chan struct{}, 1)}
 	db.ended, db.end = context.WithCancelCause(context.Background())
 	db.meter = engine.NewMeter(s.opts.CallMemory, o.memory)
+	db.marked.Store(&bookmark{})
 	o.names[d.Name] = db
 	s.dbs[d.ID] = db
 	return db
@@ -168,6 +175,7 @@ func (s *Store) Close() error {
 	open := s.open
 	s.open = map[*database]bool{}
 	s.mu.Unlock()
+	s.cancel(errShutdown)
 	s.running.Wait()
 	var errs []error
 	for db := range open {

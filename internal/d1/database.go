@@ -21,11 +21,12 @@ type database struct {
 	path  string
 	meter *engine.Meter
 
-	size  atomic.Int64 // of the file, as it is counted for the account
-	used  atomic.Int64 // when, in nanoseconds since 1970
-	gone  atomic.Bool
-	ended context.Context // done once the database is deleted
-	end   context.CancelCauseFunc
+	size   atomic.Int64 // of the file, as it is counted for the account
+	used   atomic.Int64 // when, in nanoseconds since 1970
+	gone   atomic.Bool
+	marked atomic.Pointer[bookmark] // a copy of last
+	ended  context.Context          // done once the database is deleted
+	end    context.CancelCauseFunc
 
 	lead chan struct{} // holds a token while someone has the lead
 
@@ -34,6 +35,7 @@ type database struct {
 
 	// Whoever has the lead has these.
 	conn     *engine.Conn
+	file     *os.File // the same file, to reserve space for it
 	stmts    statements
 	last     bookmark // of the last commit
 	live     int64    // bytes of the file that are in use
@@ -171,6 +173,9 @@ func (db *database) openFiles() (err error) {
 	}()
 	db.conn = conn
 	db.st.opened(db, true)
+	if db.file, err = os.OpenFile(db.path, os.O_RDWR, 0); err != nil {
+		return err
+	}
 	if err := conn.Exec(fmt.Sprintf(setUp, db.st.opts.DatabaseBytes/engine.PageSize)); err != nil {
 		return err
 	}
@@ -218,6 +223,10 @@ func (db *database) closeFiles() error {
 	if db.conn != nil {
 		err = db.conn.Close()
 		db.conn = nil
+	}
+	if db.file != nil { // after the connection, whose locks end with it: see fcntl(2)
+		err = errors.Join(err, db.file.Close())
+		db.file = nil
 	}
 	db.st.opened(db, false)
 	return err

@@ -2,8 +2,6 @@ package d1
 
 import (
 	"context"
-	"io"
-	"os"
 
 	"atoll.dev/atoll/internal/atoll"
 )
@@ -19,12 +17,7 @@ func (s *Store) Dump(ctx context.Context, acct atoll.AccountID, id ID) (*Answer,
 		if err := db.checkpoint(); err != nil {
 			return err
 		}
-		f, err := os.Open(db.path)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		info, err := f.Stat()
+		info, err := db.file.Stat()
 		if err != nil {
 			return err
 		}
@@ -33,7 +26,7 @@ func (s *Store) Dump(ctx context.Context, acct atoll.AccountID, id ID) (*Answer,
 			return errMemory
 		}
 		a.counted, a.Body = size, make([]byte, size)
-		if _, err = io.ReadFull(f, a.Body); err == nil && size > 20 {
+		if _, err = db.file.ReadAt(a.Body, 0); err == nil && size > 20 {
 			a.Body[18], a.Body[19] = 1, 1 // no file with a log belongs to it: https://sqlite.org/fileformat2.html
 		}
 		return err

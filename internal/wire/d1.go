@@ -62,3 +62,48 @@ type D1Meta struct {
 	RowsRead    int64   `json:"rows_read"`
 	RowsWritten int64   `json:"rows_written"`
 }
+
+// D1Import is the body of a step of an import: "init", "ingest" or "poll".
+type D1Import struct {
+	Action          string `json:"action"`
+	Etag            string `json:"etag,omitempty"`
+	Filename        string `json:"filename,omitempty"`
+	CurrentBookmark string `json:"current_bookmark,omitempty"`
+}
+
+// D1Export is the body of an export, and of asking how far it is.
+type D1Export struct {
+	OutputFormat    string        `json:"output_format"` // "polling"
+	CurrentBookmark string        `json:"current_bookmark,omitempty"`
+	DumpOptions     D1DumpOptions `json:"dump_options"`
+}
+
+// D1DumpOptions say what is exported.
+type D1DumpOptions struct {
+	NoSchema bool     `json:"no_schema,omitempty"`
+	NoData   bool     `json:"no_data,omitempty"`
+	Tables   []string `json:"tables,omitempty"`
+}
+
+// D1Transfer is how far an import or an export is.
+type D1Transfer struct {
+	Success   bool              `json:"success"`
+	Type      string            `json:"type,omitempty"`   // "import" or "export"
+	Status    string            `json:"status,omitempty"` // "active", "complete" or "error"
+	Bookmark  string            `json:"at_bookmark,omitempty"`
+	Filename  string            `json:"filename,omitempty"`   // of an import that begins
+	UploadURL string            `json:"upload_url,omitempty"` // where its file is to be sent
+	Messages  []string          `json:"messages"`
+	Errors    []string          `json:"errors,omitempty"` // of an import
+	Error     string            `json:"error,omitempty"`  // of an export
+	Result    *D1TransferResult `json:"result,omitempty"`
+}
+
+// D1TransferResult is what an import has done, or where an export's file is.
+type D1TransferResult struct {
+	FinalBookmark string  `json:"final_bookmark,omitempty"`
+	NumQueries    int64   `json:"num_queries,omitempty"`
+	Meta          *D1Meta `json:"meta,omitempty"`
+	Filename      string  `json:"filename,omitempty"`
+	SignedURL     string  `json:"signed_url,omitempty"`
+}

@@ -5,15 +5,21 @@ import "strings"
 // Split cuts the first statement off sql: up to and with its semicolon, or all of it. A trigger's body is part of its
 // statement, https://sqlite.org/c3ref/complete.html.
 func Split(sql string) (first, rest string) {
+	first, rest, _ = SplitEnded(sql)
+	return first, rest
+}
+
+// SplitEnded is Split, and tells whether the statement ends with a semicolon: whatever follows sql is not of it.
+func SplitEnded(sql string) (first, rest string, ended bool) {
 	var s splitter
 	for i := 0; i < len(sql); {
 		n, end := s.next(sql[i:])
 		i += n
 		if end {
-			return sql[:i], sql[i:]
+			return sql[:i], sql[i:], true
 		}
 	}
-	return sql, ""
+	return sql, "", false
 }
 
 // Statements cuts sql into its statements, without those that are nothing but space, comments and semicolons.

@@ -1,0 +1,149 @@
+package d1
+
+import (
+	"crypto/md5"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"testing"
+
+	"atoll.dev/atoll/internal/d1/engine"
+	"atoll.dev/atoll/internal/fault"
+)
+
+// transferIn imports SQL.
+func transferIn(t *testing.T, s *Store, id ID, sql string) (Progress, error) {
+	t.Helper()
+	sum := md5.Sum([]byte(sql))
+	etag := hex.EncodeToString(sum[:])
+	token, err := s.BeginImport(account, id, etag)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Receive(account, id, token, strings.NewReader(sql)); err != nil {
+		t.Fatal(err)
+	}
+	p, err := s.Import(t.Context(), account, id, token, etag)
+	for err == nil && !p.Done {
+		p, err = s.Poll(t.Context(), account, id, false, p.Bookmark)
+	}
+	if err == nil {
+		err = p.Err
+	}
+	return p, err
+}
+
+// transferOut exports SQL.
+func transferOut(t *testing.T, s *Store, id ID, o ExportOptions) (string, error) {
+	t.Helper()
+	p, err := s.Export(t.Context(), account, id, o)
+	for err == nil && !p.Done {
+		p, err = s.Poll(t.Context(), account, id, true, p.Bookmark)
+	}
+	if err != nil || p.Err != nil {
+		return "", fmt.Errorf("%w", firstOf(err, p.Err))
+	}
+	f, err := s.Exported(account, id, p.Token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b), nil
+}
+
+func firstOf(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func TestExportImport(t *testing.T) {
+	s := openStore(t, t.TempDir(), Options{})
+	one, two := newDatabase(t, s, "one"), newDatabase(t, s, "two")
+	want(t, s, one, `CREATE TABLE "a b" (id INTEGER PRIMARY KEY AUTOINCREMENT, v, "q""q" TEXT, g AS (id + 1));
+		CREATE TABLE w (k TEXT PRIMARY KEY) WITHOUT ROWID; CREATE INDEX i ON w (k); CREATE VIEW x AS SELECT * FROM w;
+		CREATE TRIGGER tr AFTER INSERT ON w BEGIN INSERT INTO "a b" (v) SELECT new.k WHERE 0; SELECT 1; END`, "[]")
+	for _, v := range []string{"NULL", "1", "1.0", "-2.5e-300", "1e300", "9e999", "9223372036854775807", "'it''s'", "'a\nb\r\nc'", `'\n' || char(10)`,
+		"x'00ff'", "x''", "''", "char(0) || 'z'", "'é😀'", "CAST(x'80' AS TEXT)"} {
+		want(t, s, one, `INSERT INTO "a b" (v, "q""q") VALUES (`+v+`, 'x')`, "[]")
+	}
+	want(t, s, one, "INSERT INTO w VALUES ('k')", "[]")
+	out, err := transferOut(t, s, one, ExportOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := transferIn(t, s, two, out)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if p.Sum.Queries < 20 || p.Sum.Bookmark == "" || p.Sum.Size == 0 {
+		t.Errorf("%+v", p.Sum)
+	}
+	for _, sql := range []string{`SELECT id, typeof(v), hex(v), quote(v), "q""q", g FROM "a b"`, "SELECT * FROM w", "SELECT name, type FROM sqlite_schema ORDER BY name", "SELECT * FROM sqlite_sequence"} {
+		a, err := results(t, s, one, sql)
+		b, err2 := results(t, s, two, sql)
+		if err != nil || err2 != nil || a != b {
+			t.Errorf("%s: %v %v\n%s\n%s", sql, err, err2, a, b)
+		}
+	}
+	again, err := transferOut(t, s, two, ExportOptions{})
+	if err != nil || again != out {
+		t.Errorf("exported again: %v\n%s\n%s", err, again, out)
+	}
+	part, err := transferOut(t, s, one, ExportOptions{Tables: []string{"w"}, NoData: true})
+	if want := "PRAGMA defer_foreign_keys=TRUE;\nCREATE TABLE w (k TEXT PRIMARY KEY) WITHOUT ROWID;\n"; err != nil || part != want {
+		t.Errorf("%q, %v", part, err)
+	}
+}
+
+func TestImportFails(t *testing.T) {
+	s := openStore(t, t.TempDir(), Options{})
+	id := newDatabase(t, s, "one")
+	want(t, s, id, "CREATE TABLE t (a); INSERT INTO t VALUES (1)", "[]")
+	for sql, text := range map[string]string{
+		"INSERT INTO t VALUES (2);\nINSERT INTO nope VALUES (3);": "no such table: nope",
+		"BEGIN TRANSACTION; INSERT INTO t VALUES (2); COMMIT;":    "BEGIN",
+		"-- nothing": "No SQL statements",
+		"INSERT INTO t VALUES ('" + strings.Repeat("x", engine.MaxSQL) + "');":                                                     "too long",
+		strings.Repeat("INSERT INTO t VALUES (2);\n", 100_000) + "ATTACH '/etc/passwd' AS x":                                       "not authorized",
+		"CREATE TABLE u (a REFERENCES t (a))":                                                                                      "",
+		"CREATE TABLE p (a PRIMARY KEY); CREATE TABLE c (a REFERENCES p DEFERRABLE INITIALLY DEFERRED); INSERT INTO c VALUES (1);": "FOREIGN KEY",
+	} {
+		if _, err := transferIn(t, s, id, sql); text != "" && (err == nil || !strings.Contains(err.Error(), text)) || text == "" && err != nil {
+			t.Errorf("%.60s: %v, want %s", sql, err, text)
+		}
+	}
+	want(t, s, id, "SELECT count(*) FROM t", "[[1]]")
+	want(t, s, id, "SELECT name FROM sqlite_schema WHERE name IN ('p', 'c')", "[]")
+
+	token, err := s.BeginImport(account, id, strings.Repeat("0", 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Receive(account, id, token, strings.NewReader("SELECT 1")); fault.KindOf(err) != fault.Invalid {
+		t.Errorf("another file than was announced: %v", err)
+	}
+	other := newDatabase(t, s, "other")
+	if _, err := s.Receive(account, other, token, strings.NewReader("SELECT 1")); fault.KindOf(err) != fault.Unauthenticated {
+		t.Errorf("the token of another database: %v", err)
+	}
+	if _, err := s.Exported(account, id, token); fault.KindOf(err) != fault.Unauthenticated {
+		t.Errorf("an upload fetched: %v", err)
+	}
+	if _, err := s.Import(t.Context(), account, id, token, strings.Repeat("0", 32)); fault.KindOf(err) != fault.NotFound {
+		t.Errorf("nothing was sent: %v", err)
+	}
+	entries, _ := os.ReadDir(s.dir + "/transfers")
+	if len(entries) != 0 {
+		t.Errorf("left behind: %v", entries)
+	}
+}
