@@ -140,6 +140,9 @@ func (o *oracle) compare(steps []step) {
 		for _, s := range steps[i].Batch {
 			about = about || s.About
 		}
+		if theirs, _ := json.Marshal(a[1]); bytes.Contains(theirs, []byte("can only be executed once at a time")) {
+			continue // workerd's own trouble with a statement that failed before
+		}
 		if diff := cmp.Diff(alike(a[1], about), alike(a[0], about)); diff != "" {
 			s, _ := json.Marshal(steps[i])
 			o.t.Errorf("step %d, %.300s: -workerd +ours %s", i, s, diff)

@@ -9,6 +9,8 @@ import (
 	"time"
 )
 
+var noDeadline time.Time
+
 func open(t *testing.T, m *Meter) *Conn {
 	t.Helper()
 	c, err := Open(filepath.Join(t.TempDir(), "x.sqlite"), false, m)
