@@ -149,7 +149,8 @@ func (t *traced) Terminate(c limits.Context, over, late func() bool) (limits.Out
 	if err != nil {
 		return limits.Absent, err
 	}
-	outcome, err := target.Terminate(terminate.Context(c), over, late)
+	outcome, err := target.Terminate(terminate.Context(c), over, t.process.hurried(late))
+	t.process.hurries.Store(false)
 	switch outcome {
 	case terminate.Terminated:
 		return limits.Terminated, err

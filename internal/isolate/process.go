@@ -54,14 +54,15 @@ type Process struct {
 	Bound sync.Map // what the border has made of the version's bindings, by their index
 
 	*spare
-	secret string // tells its connections for RPC from what its code asks for, see Lane
-	lanes  laneTable
-	lg     *slog.Logger
-	usage  usage // of watchPriority
-	tracer func() *terminate.Engine
-	killed atomic.Bool
-	ended  atomic.Pointer[error] // why, where the node ended it
-	mu     struct {
+	secret  string // tells its connections for RPC from what its code asks for, see Lane
+	lanes   laneTable
+	lg      *slog.Logger
+	usage   usage       // of watchPriority
+	hurries atomic.Bool // it is waited for, and does not yield
+	tracer  func() *terminate.Engine
+	killed  atomic.Bool
+	ended   atomic.Pointer[error] // why, where the node ended it
+	mu      struct {
 		sync.Mutex
 		retired  bool
 		onRetire []func()

@@ -104,7 +104,7 @@ const (
 	// minGrace is how much CPU time a termination may take, or one limit if that is more, before the process is killed.
 	minGrace = 50 * time.Millisecond
 	// graceWall is how much longer it may take by the wall clock on a busy machine.
-	graceWall = 20
+	graceWall = 60
 	// claimable is how long a termination may be claimed by the exchange that it broke.
 	claimable = 2 * time.Second
 	// linger is how long after the last response the process is looked at as if it were in use.
