@@ -23,6 +23,7 @@ import (
 	"atoll.dev/atoll/internal/deploy"
 	"atoll.dev/atoll/internal/durable"
 	"atoll.dev/atoll/internal/kv"
+	"atoll.dev/atoll/internal/objects"
 	"atoll.dev/atoll/internal/queue"
 	"atoll.dev/atoll/internal/r2"
 	"atoll.dev/atoll/internal/store"
@@ -30,15 +31,16 @@ import (
 
 // Deps is what the API works with.
 type Deps struct {
-	Store  *store.DB
-	Blobs  *durable.Blobs
-	Deploy *deploy.Service
-	KV     *kv.Store
-	Queues *queue.Store
-	R2     *r2.Store
-	D1     *d1.Store
-	Auth   *auth.Auth
-	Assets *assets.Uploads
+	Store   *store.DB
+	Blobs   *durable.Blobs
+	Objects *objects.Store
+	Deploy  *deploy.Service
+	KV      *kv.Store
+	Queues  *queue.Store
+	R2      *r2.Store
+	D1      *d1.Store
+	Auth    *auth.Auth
+	Assets  *assets.Uploads
 
 	Account atoll.AccountID // the node's account: whom the node's own token means where a path names no account
 	Zone    string          // the node's zone, such as "atoll.localhost"

@@ -92,6 +92,7 @@ func accountRoutes() []endpoint {
 		{"GET", acct + "/workers/workers/{script}", auth.AccountRead, (*API).getWorker},
 		{"GET", acct + "/workers/tails/by-consumer/{script}", auth.AccountRead, (*API).listTailProducers},
 		{"GET", acct + "/workers/durable_objects/namespaces", auth.AccountRead, (*API).listDurableObjectNamespaces},
+		{"GET", acct + "/workers/durable_objects/namespaces/{class}/objects", auth.AccountRead, (*API).listDurableObjects},
 		{"GET", one, auth.AccountRead, (*API).getContent},
 		{"GET", one + "/references", auth.AccountRead, (*API).getReferences},
 		{"GET", one + "/routes", auth.AccountRead, (*API).getScriptRoutes},

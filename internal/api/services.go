@@ -155,7 +155,3 @@ func (a *API) eachAccountScript(q *request, do func(*atoll.Script)) error {
 		cursor = next
 	}
 }
-
-// listDurableObjectNamespaces is an empty list: nothing is bound to a Durable Object yet, and wrangler asks before it
-// deletes a script.
-func (a *API) listDurableObjectNamespaces(q *request) (any, error) { return paged(q, []string{}) }

@@ -346,7 +346,7 @@ func (n *node) openAPI(ctx context.Context) error {
 	}
 	routesChanged := changed("routes", n.publishRoutes)
 	n.api = api.New(n.lg, api.Deps{
-		Store: n.store, Blobs: n.blobs, Deploy: n.deploys, KV: n.kv, D1: n.d1, R2: n.r2, Queues: n.queues, Auth: operators, Assets: n.uploads,
+		Store: n.store, Blobs: n.blobs, Objects: n.objects, Deploy: n.deploys, KV: n.kv, D1: n.d1, R2: n.r2, Queues: n.queues, Auth: operators, Assets: n.uploads,
 		Account: n.account, Zone: n.cfg.Zone, MaxBody: apiBody(n.cfg.Limits),
 		RoutesChanged:    routesChanged,
 		SchedulesChanged: changed("cron triggers", n.publishSchedules),
