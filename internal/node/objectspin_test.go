@@ -18,7 +18,6 @@ export class Spinner extends DurableObject {
 	async later() { await this.ctx.storage.put("x", 1); await scheduler.wait(1); spin(); }
 	async start() { await this.ctx.storage.setAlarm(Date.now()); }
 	async alarm() { this.ctx.storage.sql.exec("CREATE TABLE IF NOT EXISTS seen (n)"); this.ctx.storage.sql.exec("INSERT INTO seen VALUES (1)"); await this.ctx.storage.sync(); spin(); }
-	async state() { return this.ctx.storage.sql.exec("SELECT count(*) AS n FROM seen").one().n + " " + (await this.ctx.storage.getAlarm()) + " " + Date.now(); }
 	async alarms() { try { return this.ctx.storage.sql.exec("SELECT count(*) AS n FROM seen").one().n } catch { return 0 } }
 	async slow(ms) { await scheduler.wait(ms); return "slow"; }
 	async work(ms) { return work(ms) > 0; }
@@ -50,7 +49,7 @@ func TestObjectsCPU(t *testing.T) {
 		_, got := r.get("alice", "/slow")
 		slow <- got
 	}()
-	for _, event := range []string{"fetch", "rpc", "constructor"} {
+	for _, event := range []string{"fetch", "rpc", "constructor", "later"} {
 		status, got := r.get("alice", "/"+event)
 		if status != 500 || !strings.Contains(got, "exceeded CPU time limit") {
 			t.Errorf("a spin in %s: %d %s", event, status, got)
@@ -62,6 +61,12 @@ func TestObjectsCPU(t *testing.T) {
 	if got := <-slow; got != "slow" {
 		t.Errorf("an innocent object's call: %s", got)
 	}
+	// An alarm that was stopped is tried again.
+	r.get("alice", "/start")
+	r.until("the alarm to run twice", func() bool {
+		_, got := r.get("alice", "/alarms?name=start")
+		return got >= "2"
+	})
 	// An object may use the limit for each of its events.
 	for range 40 {
 		if status, got := r.get("alice", "/work?name=busy"); status != 200 || got != "true" {

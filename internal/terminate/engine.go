@@ -26,6 +26,7 @@ type Engine struct {
 	vtable  uint64 // what a context that exists begins with
 	idField uint64 // offset of an IoContext's id, a number no other context of the process ever has
 	head    uint64 // offset of its list of events in progress, the newest first
+	actor   uint64 // offset of its Durable Object, null where it has none
 }
 
 // The functions, by their place in Engine.funcs.
@@ -35,6 +36,9 @@ const (
 	cancel                    // v8::Isolate::CancelTerminateExecution
 	taken                     // v8's own Isolate::TerminateExecution, which runs when the flag is seen and obeyed
 	metrics                   // IoContext::getMetrics: of the newest event
+	getActor                  // IoContext::getActorOrThrow
+	makeException             // kj::Exception::Exception(Type, const char *file, int line, kj::String description)
+	abort                     // IoContext::abort(kj::Exception &&)
 	functions
 )
 
@@ -52,6 +56,9 @@ var symbols = []symbol{
 	function("_ZN2v87Isolate24CancelTerminateExecutionEv", cancel),
 	function("_ZN2v88internal7Isolate18TerminateExecutionEv", taken),
 	function("_ZN7workerd9IoContext10getMetricsEv", metrics),
+	function("_ZN7workerd9IoContext15getActorOrThrowEv", getActor),
+	function("_ZN2kj9ExceptionC1ENS0_4TypeEPKciNS_6StringE", makeException),
+	function("_ZN7workerd9IoContext5abortEON2kj9ExceptionE", abort),
 	{[]byte("_ZN7workerdL18threadLocalRequestE"), elf.STT_TLS, func(e *Engine, v uint64) { e.slot = int64(v) }},
 	{[]byte("_ZN2v88internal18g_current_isolate_E"), elf.STT_TLS, func(e *Engine, v uint64) { e.isolate = int64(v) }},
 	{[]byte("_ZTVN7workerd9IoContextE"), elf.STT_OBJECT, func(e *Engine, v uint64) { e.vtable = v + 16 }},
@@ -130,6 +137,12 @@ func load(f *elf.File, file *os.File) (*Engine, error) {
 	if e.head, ok = arch.headField(code); !ok {
 		return nil, errors.New("the code that finds the newest event of a request is not as expected")
 	}
+	if code, err = codeAt(f, e.funcs[getActor], 128); err != nil {
+		return nil, fmt.Errorf("read code: %w", err)
+	}
+	if e.actor, ok = arch.headField(code); !ok {
+		return nil, errors.New("the code that finds the Durable Object of a request is not as expected")
+	}
 	return e, nil
 }
 
@@ -140,7 +153,7 @@ type layout struct {
 	threadLocals func(tls *elf.Prog) int64
 	// idField reads from the code of IoContext::Id::isCurrent where a context keeps its id.
 	idField func(code []byte) (uint64, bool)
-	// headField reads from the code of IoContext::getMetrics where a context keeps its events in progress.
+	// headField reads from the code of a getter of IoContext where a context keeps what is got.
 	headField func(code []byte) (uint64, bool)
 }
 

@@ -63,6 +63,30 @@ func (s *stop) enter(function uintptr, arg uint64, byReference bool) error {
 	return unix.PtraceSetRegs(s.t.pid, &r)
 }
 
+// enterWith is enter for up to five arguments, on a stack below scratch.
+func (s *stop) enterWith(function uintptr, args ...uint64) error {
+	const direction = 1 << 10
+	r := s.saved.general
+	r.Rsp = s.scratch() - 8
+	if err := s.t.write(uintptr(r.Rsp), make([]byte, 8)); err != nil { // the return address
+		return err
+	}
+	for i, to := range []*uint64{&r.Rdi, &r.Rsi, &r.Rdx, &r.Rcx, &r.R8} {
+		if i < len(args) {
+			*to = args[i]
+		}
+	}
+	r.Rip, r.Rax, r.Orig_rax = uint64(function), 0, ^uint64(0)
+	r.Eflags &^= direction
+	return unix.PtraceSetRegs(s.t.pid, &r)
+}
+
+// scratch is the address of scratchSize bytes of the thread's stack that nobody uses while its registers are borrowed.
+func (s *stop) scratch() uint64 {
+	const redZone = 128
+	return (s.saved.general.Rsp - redZone - scratchSize) &^ 15
+}
+
 // result is where a stopped thread is, and what its last call returned.
 func (s *stop) result() (pc uintptr, value uint64, err error) {
 	var r unix.PtraceRegs

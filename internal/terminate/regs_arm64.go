@@ -52,6 +52,19 @@ func (s *stop) enter(function uintptr, arg uint64, byReference bool) error {
 	return unix.PtraceSetRegs(s.t.pid, &r)
 }
 
+// enterWith is enter for up to five arguments, on a stack below scratch.
+func (s *stop) enterWith(function uintptr, args ...uint64) error {
+	const linkRegister, branchType = 30, 3 << 10
+	r := s.saved.general
+	copy(r.Regs[:], args)
+	r.Sp, r.Pc, r.Regs[linkRegister] = s.scratch(), uint64(function), 0
+	r.Pstate &^= branchType
+	return unix.PtraceSetRegs(s.t.pid, &r)
+}
+
+// scratch is the address of scratchSize bytes of the thread's stack that nobody uses while its registers are borrowed.
+func (s *stop) scratch() uint64 { return (s.saved.general.Sp - 256 - scratchSize) &^ 15 }
+
 // result is where a stopped thread is, and what its last call returned.
 func (s *stop) result() (pc uintptr, value uint64, err error) {
 	var r unix.PtraceRegs

@@ -218,6 +218,23 @@ func (s *stop) call(function int, arg uint64) (uint64, error) {
 	if err := s.enter(s.t.function(function), arg, function == isCurrent); err != nil {
 		return 0, s.t.explain(err)
 	}
+	return s.returned()
+}
+
+// callWith has the stopped thread call one of the engine's functions with up to five arguments.
+func (s *stop) callWith(function int, args ...uint64) error {
+	if err := s.borrow(); err != nil {
+		return err
+	}
+	if err := s.enterWith(s.t.function(function), args...); err != nil {
+		return s.t.explain(err)
+	}
+	_, err := s.returned()
+	return err
+}
+
+// returned lets the thread run until the call it was made to enter has returned.
+func (s *stop) returned() (uint64, error) {
 	late := after(callTimeout)
 	for {
 		if err := s.cont(0); err != nil {

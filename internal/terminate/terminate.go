@@ -140,8 +140,13 @@ func (s *stop) follow(late func() bool, isolate uint64) (Outcome, error) {
 		case err != nil:
 			return outcome, err
 		case pc == s.t.function(taken), pc == s.t.function(terminateExecution):
+			if outcome == Missed {
+				err = s.abort()
+			}
 			outcome = Terminated
-			err = s.watch(s.t.isolate())
+			if err == nil {
+				err = s.watch(s.t.isolate())
+			}
 		case outcome == Missed: // the request is no longer current
 			return outcome, nil
 		default:
@@ -154,4 +159,39 @@ func (s *stop) follow(late func() bool, isolate uint64) (Outcome, error) {
 			return outcome, err
 		}
 	}
+}
+
+// scratchSize is memory for a kj::Exception, which has some 450 bytes (kj/exception.h), and a kj::String behind it.
+const scratchSize, exceptionSize = 4 << 10, 3 << 10
+
+// abort has workerd abort the request that is current where it is a Durable Object's. Of other requests workerd finds out
+// by itself that they have come to nothing once V8 has ended what they run; of an object it is thought that another event may
+// still go on with what an earlier one has begun, so callers would wait for ever. The thread is in V8, on its way out of
+// JavaScript: a function of the engine may be called as one that the JavaScript calls.
+func (s *stop) abort() error {
+	context, err := s.t.readWord(s.t.slot())
+	if err != nil || context == 0 {
+		return err
+	}
+	object, err := s.t.readWord(uintptr(context) + uintptr(s.t.engine.actor))
+	if err != nil || object == 0 {
+		return err
+	}
+	if err := s.watch(0); err != nil {
+		return err
+	}
+	if err := s.borrow(); err != nil {
+		return err
+	}
+	exception := s.scratch()
+	if err := s.t.write(uintptr(exception), make([]byte, scratchSize)); err != nil {
+		return err
+	}
+	// The name of a file must outlast the exception. The size of the build id's name, 4, ends in zeros: an empty name.
+	file := uint64(s.t.base) + s.t.engine.note - 15
+	const failed = 0
+	if err := s.callWith(makeException, exception, failed, file, 0, exception+exceptionSize); err != nil {
+		return err
+	}
+	return s.callWith(abort, context, exception)
 }
