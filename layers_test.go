@@ -27,8 +27,8 @@ const module = "atoll.dev/atoll"
 var layers = [][]string{
 	{"fault", "atoll", "wire"}, // words: the standard library only
 	{"durable", "sqlite"},      // files
-	{"limits", "route", "hop", "invocation", "sandbox", "terminate", "workerd", "upload", "store"},   // leaves
-	{"auth", "kv", "d1", "r2", "queue", "objects", "cache", "assets", "egress", "isolate", "router"}, // services
+	{"limits", "route", "hop", "invocation", "sandbox", "terminate", "workerd", "upload", "store"},                             // leaves
+	{"auth", "kv", "d1", "r2", "queue", "analytics", "ratelimit", "objects", "cache", "assets", "egress", "isolate", "router"}, // services
 	{"dispatch"},                            // which process serves a version
 	{"binding", "deploy", "cron", "backup"}, // decisions
 	{"edge", "api"},                         // faces

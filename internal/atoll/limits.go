@@ -45,6 +45,8 @@ type NodeLimits struct {
 
 	QueueBacklog int64 // queue-backlog: bytes of the messages in one queue
 
+	AnalyticsStorage int64 // analytics-storage: bytes of an account's data points; further ones are dropped
+
 	UploadBytes     int64 // upload-bytes: of the request that uploads a script
 	ScriptSize      int64 // script-size: bytes of a script, compressed, source maps aside
 	ScriptPlainSize int64 // script-plain-size: likewise, not compressed
@@ -62,7 +64,7 @@ func DefaultLimits() NodeLimits {
 		RequestBody: 100 * mega, HeaderBytes: 128 * kilo, URLBytes: 16 * kilo,
 		OpenSubRequests: 512, OpenSockets: 64, SubRequestAnswer: 10 * giga,
 		LogBytes:    256 * kilo,
-		CacheMemory: 64 * mega, CacheDisk: 4 * giga, CacheScript: giga, QueueBacklog: 25 * giga,
+		CacheMemory: 64 * mega, CacheDisk: 4 * giga, CacheScript: giga, QueueBacklog: 25 * giga, AnalyticsStorage: 10 * giga,
 		UploadBytes: 100 * mega, ScriptSize: 10 * mega, ScriptPlainSize: 64 * mega, Modules: 1000,
 		Variables: 128, VariableBytes: 5 * kilo,
 	}
@@ -124,6 +126,7 @@ func AllNodeLimits() []NodeLimit {
 		bytes("cache-disk", mega, 1<<20*giga, func(l *NodeLimits) *int64 { return &l.CacheDisk }),
 		bytes("cache-script", mega, 1<<20*giga, func(l *NodeLimits) *int64 { return &l.CacheScript }),
 		none(bytes("queue-backlog", 1, 1<<20*giga, func(l *NodeLimits) *int64 { return &l.QueueBacklog })),
+		storage("analytics", func(l *NodeLimits) *int64 { return &l.AnalyticsStorage }),
 		bytes("upload-bytes", 1*mega, 4*giga, func(l *NodeLimits) *int64 { return &l.UploadBytes }),
 		bytes("script-size", 1, giga, func(l *NodeLimits) *int64 { return &l.ScriptSize }),
 		bytes("script-plain-size", 1, giga, func(l *NodeLimits) *int64 { return &l.ScriptPlainSize }),

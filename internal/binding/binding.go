@@ -32,6 +32,7 @@ import (
 	"atoll.dev/atoll/internal/hop"
 	"atoll.dev/atoll/internal/invocation"
 	"atoll.dev/atoll/internal/isolate"
+	"atoll.dev/atoll/internal/ratelimit"
 	"atoll.dev/atoll/internal/store"
 )
 
@@ -47,6 +48,8 @@ type Services struct {
 	Assets *assets.Sites
 	Cache  *cache.Store
 	Owner  func(context.Context, atoll.ScriptRef, atoll.VersionID) (store.Owner, error) // of a version
+	Points func(r *http.Request, script atoll.ScriptRef, dataset string, take func(n int) int) error
+	Rate   func(account atoll.AccountID, namespace, key string, l ratelimit.Limit, now time.Time) bool
 	Queue  func(account atoll.AccountID, name string, delay *int64) http.Handler
 }
 
@@ -126,6 +129,8 @@ type fields struct {
 	Props       json.RawMessage `json:"props"`
 	QueueName   string          `json:"queue_name"` // queue
 	Delay       *int64          `json:"delivery_delay"`
+	Dataset     string          `json:"dataset"` // analytics_engine
+	Simple      ratelimit.Limit `json:"simple"`  // ratelimit, with namespace_id
 	Outbound    *struct {
 		Worker struct {
 			Service    string `json:"service"`
@@ -164,6 +169,10 @@ func (b *Border) bound(w http.ResponseWriter, r *http.Request, p *isolate.Proces
 	case "queue":
 		b.Queue(account, f.QueueName, f.Delay).ServeHTTP(w, r)
 		return nil
+	case "analytics_engine":
+		return b.points(w, r, p, f.Dataset)
+	case "ratelimit":
+		return b.rate(w, r, account, f)
 	case "d1":
 		b.D1(account, cmp.Or(f.ID, f.DatabaseID)).ServeHTTP(w, r)
 		return nil

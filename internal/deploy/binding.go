@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 
 	"atoll.dev/atoll/internal/atoll"
@@ -175,6 +176,10 @@ func (s *Service) checkBindings(ctx context.Context, d *draft) error {
 // checkReference refuses a binding to what does not exist, or to what this node does not do yet.
 func (s *Service) checkReference(ctx context.Context, ref atoll.ScriptRef, b atoll.Binding) error {
 	switch b.Type {
+	case "analytics_engine":
+		return checkDataset(b)
+	case "ratelimit":
+		return checkRateLimit(b)
 	case "queue":
 		if err := checkDeliveryDelay(b); err != nil {
 			return err
@@ -199,6 +204,32 @@ func (s *Service) checkNamespace(ctx context.Context, ref atoll.ScriptRef, b ato
 		return fault.Newf(fault.Invalid, 100119, "binding %s of type dispatch_namespace: there is no dispatch namespace '%s'", b.Name, upload.StringField(b, "namespace"))
 	}
 	return err
+}
+
+// datasetName is what a dataset may be called: it is a table's name in SQL.
+// https://developers.cloudflare.com/analytics/analytics-engine/get-started/
+var datasetName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]{0,63}$`)
+
+func checkDataset(b atoll.Binding) error {
+	if name := upload.StringField(b, "dataset"); !datasetName.MatchString(name) {
+		return fault.Newf(fault.Invalid, 10021, "binding %s of type analytics_engine: the dataset %.80q is not valid: names are up to 64 letters, digits, '_' and '-', and begin with a letter or '_'", b.Name, name)
+	}
+	return nil
+}
+
+// checkRateLimit makes sure that a limit is one: https://developers.cloudflare.com/workers/runtime-apis/bindings/rate-limit/
+func checkRateLimit(b atoll.Binding) error {
+	var f struct {
+		Simple struct {
+			Limit  float64 `json:"limit"`
+			Period float64 `json:"period"`
+		} `json:"simple"`
+	}
+	err := json.Unmarshal(b.Fields, &f)
+	if l := f.Simple.Limit; err != nil || l < 1 || l > 1e9 || l != math.Trunc(l) || f.Simple.Period != 10 && f.Simple.Period != 60 {
+		return fault.Newf(fault.Invalid, 10021, "binding %s of type ratelimit: `simple` must have a `limit`, a whole number from 1, and a `period` of 10 or 60 seconds", b.Name)
+	}
+	return nil
 }
 
 // maxDeliveryDelay is in seconds: https://developers.cloudflare.com/queues/platform/limits/

@@ -84,9 +84,10 @@ type Invocation struct {
 	registry *Registry
 
 	// Guarded by the registry's lock.
-	used  int64     // subrequests
-	ended time.Time // zero: its response has not ended
-	since time.Time // of a standing one: when it began to count anew; zero: it is none
+	used   int64     // subrequests
+	points int64     // data points of Analytics Engine
+	ended  time.Time // zero: its response has not ended
+	since  time.Time // of a standing one: when it began to count anew; zero: it is none
 }
 
 // linger is how long an invocation's waitUntil work may go on after its response.
@@ -232,13 +233,32 @@ func (r *Registry) Charge(tag string) (inv *Invocation, ok bool) {
 		return nil, false
 	}
 	if !inv.since.IsZero() && now.Sub(inv.since) >= standingFor {
-		inv.used, inv.since = 0, now
+		inv.used, inv.points, inv.since = 0, 0, now
 	}
 	if inv.leftLocked() <= 0 {
 		return inv, false
 	}
 	inv.used++
 	return inv, true
+}
+
+// Points counts data points that an invocation writes, and returns how many of n more are among the most that it may. Points
+// of none are not taken: nobody need be charged for what may be left out.
+func (r *Registry) Points(tag string, n, most int) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	r.sweepLocked(now)
+	inv := r.live[tag]
+	if inv == nil {
+		return 0
+	}
+	if !inv.since.IsZero() && now.Sub(inv.since) >= standingFor {
+		inv.used, inv.points, inv.since = 0, 0, now
+	}
+	taken := min(int64(n), max(int64(most)-inv.points, 0))
+	inv.points += taken
+	return int(taken)
 }
 
 func (inv *Invocation) leftLocked() int64 {

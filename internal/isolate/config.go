@@ -60,10 +60,12 @@ const (
 
 // The modules that make bindings. They are internal to an extension: user code cannot import them.
 const (
-	dispatchModule = "atoll:dispatch"
-	serviceModule  = "atoll:service"
-	secretModule   = "atoll:secret"
-	d1Module       = "cloudflare-internal:d1-api" // workerd's own
+	secretModule    = "atoll:secret"
+	dispatchModule  = "atoll:dispatch"
+	serviceModule   = "atoll:service"
+	analyticsModule = "atoll:analytics"
+	rateLimitModule = "atoll:ratelimit"
+	d1Module        = "cloudflare-internal:d1-api" // workerd's own
 )
 
 var (
@@ -97,6 +99,10 @@ var (
 	secretSource []byte
 	//go:embed js/service.js
 	serviceSource []byte
+	//go:embed js/analytics.js
+	analyticsSource []byte
+	//go:embed js/ratelimit.js
+	rateLimitSource []byte
 	//go:embed js/sockets.js
 	socketsSource []byte
 )
@@ -197,6 +203,8 @@ func configure(spec Spec, bin workerd.Binary, p *Process, logBytes int64) ([]byt
 			{Name: dispatchModule, Internal: true, Source: dispatchSource},
 			{Name: serviceModule, Internal: true, Source: serviceSource},
 			{Name: secretModule, Internal: true, Source: secretSource},
+			{Name: analyticsModule, Internal: true, Source: analyticsSource},
+			{Name: rateLimitModule, Internal: true, Source: rateLimitSource},
 			{Name: "atoll:sockets", Source: socketsSource},
 		}}},
 	}
@@ -299,6 +307,10 @@ func bindingValue(spec Spec, b atoll.Binding, service string) (v workerd.Binding
 		return wrapped(secretModule, service), true, nil
 	case "assets":
 		return workerd.Fetcher{Name: service}, true, nil
+	case "analytics_engine":
+		return wrapped(analyticsModule, service), true, nil
+	case "ratelimit":
+		return wrapped(rateLimitModule, service), true, nil
 	case "dispatch_namespace":
 		return wrapped(dispatchModule, service), true, nil
 	}

@@ -10,6 +10,8 @@
 // in one of those, [atoll.dev/atoll/internal/kv] the KV namespaces,
 // [atoll.dev/atoll/internal/r2] buckets of objects, [atoll.dev/atoll/internal/d1] the D1 databases,
 // [atoll.dev/atoll/internal/queue] the queues, which it also delivers,
+// [atoll.dev/atoll/internal/analytics] the data points that Workers write, [atoll.dev/atoll/internal/ratelimit] how often
+// they asked for a key,
 // [atoll.dev/atoll/internal/objects] the storage of Durable Objects, [atoll.dev/atoll/internal/cache] what the Cache API
 // stores.
 // [atoll.dev/atoll/internal/workerd] writes the engine's configuration, [atoll.dev/atoll/internal/sandbox] starts a

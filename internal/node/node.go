@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"atoll.dev/atoll/internal/analytics"
 	"atoll.dev/atoll/internal/api"
 	"atoll.dev/atoll/internal/assets"
 	"atoll.dev/atoll/internal/atoll"
@@ -34,6 +35,7 @@ import (
 	"atoll.dev/atoll/internal/objects"
 	"atoll.dev/atoll/internal/queue"
 	"atoll.dev/atoll/internal/r2"
+	"atoll.dev/atoll/internal/ratelimit"
 	"atoll.dev/atoll/internal/sandbox"
 	"atoll.dev/atoll/internal/store"
 	"atoll.dev/atoll/internal/workerd"
@@ -88,6 +90,7 @@ type node struct {
 	kv      *kv.Store
 	cache   *cache.Store
 	queues  *queue.Store
+	points  *analytics.Store
 	r2      *r2.Store
 	objects *objects.Store
 	deleted chan struct{} // classes of Durable Objects may have been
@@ -173,6 +176,10 @@ func (n *node) openState(ctx context.Context) error {
 		return err
 	}
 	n.closers = append(n.closers, n.queues)
+	if n.points, err = analytics.Open(n.lg, dir, analytics.Options{AccountBytes: n.cfg.Limits.AnalyticsStorage}); err != nil {
+		return err
+	}
+	n.closers = append(n.closers, n.points)
 	if n.r2, err = r2.Open(n.lg, dir, r2.Options{AccountBytes: n.cfg.Limits.R2Storage}); err != nil {
 		return err
 	}
@@ -278,6 +285,8 @@ func (n *node) openRuntime() error {
 		Assets: n.sites,
 		Cache:  n.cache,
 		Owner:  n.store.Owner,
+		Points: n.points.Receive,
+		Rate:   new(ratelimit.Counters).Allow,
 		Queue: func(account atoll.AccountID, name string, delay *int64) http.Handler {
 			return n.queues.Handler(account, queue.Name(name), delay)
 		},
@@ -392,7 +401,7 @@ func (n *node) run(ctx context.Context) error {
 	background, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)
 	var parts errgroup.Group
-	for _, run := range []func(context.Context) error{n.factory.Run, n.calls.Run, n.kv.Run, n.d1.Run, n.r2.Run, n.queues.Run, n.cache.Run, n.clock.Run, n.collect, n.sweep, n.alarms.Run} {
+	for _, run := range []func(context.Context) error{n.factory.Run, n.calls.Run, n.kv.Run, n.d1.Run, n.r2.Run, n.queues.Run, n.points.Run, n.cache.Run, n.clock.Run, n.collect, n.sweep, n.alarms.Run} {
 		parts.Go(func() error {
 			err := run(background)
 			if err != nil {

@@ -48,6 +48,7 @@ type rig struct {
 	edge    string // URL
 	api     string // URL
 	account string
+	data    string // its directory
 	log     *logs
 	client  *http.Client
 }
@@ -58,7 +59,8 @@ func newRig(t *testing.T, cfg node.Config) *rig {
 		Timeout: 60 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 256},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
-	cfg.Data, cfg.Edge, cfg.API, cfg.APIToken, cfg.Zone = t.TempDir(), "127.0.0.1:0", "127.0.0.1:0", token, zone
+	r.data = t.TempDir()
+	cfg.Data, cfg.Edge, cfg.API, cfg.APIToken, cfg.Zone = r.data, "127.0.0.1:0", "127.0.0.1:0", token, zone
 	cfg.Workerd = workerdtest.Binary(t).Path
 	cfg.Log = slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	ready, ended := make(chan string, 1), make(chan error, 1)

@@ -73,6 +73,8 @@ var kinds = map[string]kind{
 	"data_blob":          {served: true, fields: map[string]spec{"part": req(text)}},
 	"wasm_module":        {served: true, fields: map[string]spec{"part": req(text)}},
 	"kv_namespace":       {served: true, fields: map[string]spec{"namespace_id": req(text)}},
+	"analytics_engine":   {served: true, fields: map[string]spec{"dataset": req(text)}},
+	"ratelimit":          {served: true, fields: map[string]spec{"namespace_id": req(text), "simple": req(object)}},
 	"queue":              {served: true, fields: map[string]spec{"queue_name": req(text), "delivery_delay": opt(number)}},
 	"d1":                 {served: true, fields: map[string]spec{"id": opt(text), "database_id": opt(text)}},
 	"version_metadata":   {served: true},
@@ -85,7 +87,6 @@ var kinds = map[string]kind{
 	"ai":                  {fields: map[string]spec{"staging": opt(boolean)}},
 	"ai_search":           {fields: map[string]spec{"instance_name": req(text), "namespace": opt(text)}},
 	"ai_search_namespace": {fields: map[string]spec{"namespace": req(text)}},
-	"analytics_engine":    {fields: map[string]spec{"dataset": req(text)}},
 	"browser":             {},
 	"browser_rendering":   {},
 	"durable_object_namespace": {served: true, fields: map[string]spec{
@@ -99,7 +100,6 @@ var kinds = map[string]kind{
 	"mtls_certificate":     {fields: map[string]spec{"certificate_id": req(text)}},
 	"pipelines":            {fields: map[string]spec{"pipeline": opt(text), "stream": opt(text)}},
 	"r2_bucket":            {served: true, fields: map[string]spec{"bucket_name": req(text), "jurisdiction": opt(anyText)}},
-	"ratelimit":            {fields: map[string]spec{"namespace_id": req(text), "simple": req(object)}},
 	"secrets_store_secret": {served: true, fields: map[string]spec{"store_id": req(text), "secret_name": req(text)}},
 	"send_email": {fields: map[string]spec{
 		"destination_address": opt(text), "allowed_destination_addresses": opt(array), "allowed_sender_addresses": opt(array)}},

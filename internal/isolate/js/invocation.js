@@ -20,6 +20,9 @@ Object.defineProperty(globalThis, Symbol.for("atoll.invocation"), {
   },
 });
 
+// tagNow is the tag of the invocation that the running code belongs to, or undefined.
+export const tagNow = () => current()?.tag;
+
 // carried is what may be sent to another Worker by RPC, so that what is called back from there runs in this invocation.
 export const carried = (value) => carry(value);
 
