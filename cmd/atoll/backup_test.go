@@ -123,7 +123,8 @@ func backUp(data, to string) error {
 	if err != nil {
 		return err
 	}
-	cmd := &exec.Cmd{Path: self, Args: []string{"atoll", "backup", "--data", data, to}}
+	parent, name := filepath.Split(data) // by a relative path, as on most command lines
+	cmd := &exec.Cmd{Path: self, Args: []string{"atoll", "backup", "--data", name, to}, Dir: parent}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("%w: %s", err, out)

@@ -48,7 +48,14 @@ const (
 
 // Run copies the data directory to a directory that must not be there yet. Until it is complete it is called TO.partial.
 func Run(ctx context.Context, data, to string) (Report, error) {
-	b := copier{ctx: ctx, data: filepath.Clean(data), to: filepath.Clean(to) + ".partial"}
+	data, err := filepath.Abs(data) // SQLite takes no others
+	if err != nil {
+		return Report{}, err
+	}
+	if to, err = filepath.Abs(to); err != nil {
+		return Report{}, err
+	}
+	b := copier{ctx: ctx, data: data, to: to + ".partial"}
 	if err := b.check(to); err != nil {
 		return b.Report, err
 	}
@@ -63,7 +70,7 @@ func Run(ctx context.Context, data, to string) (Report, error) {
 	if err := b.all(); err != nil {
 		return b.Report, errors.Join(fmt.Errorf("back up %s: %w", data, noSpace(err)), os.RemoveAll(b.to))
 	}
-	if err := errors.Join(b.sync(b.to), os.Rename(b.to, to), b.sync(filepath.Dir(filepath.Clean(to)))); err != nil {
+	if err := errors.Join(b.sync(b.to), os.Rename(b.to, to), b.sync(filepath.Dir(to))); err != nil {
 		return b.Report, fmt.Errorf("complete the backup: %w", noSpace(err))
 	}
 	return b.Report, nil
@@ -83,15 +90,7 @@ func (b *copier) check(to string) error {
 	if _, err := os.Lstat(to); !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s is there already: a backup is a new directory", to)
 	}
-	from, err := filepath.Abs(b.data)
-	if err != nil {
-		return err
-	}
-	target, err := filepath.Abs(to)
-	if err != nil {
-		return err
-	}
-	if strings.HasPrefix(target, from+string(filepath.Separator)) {
+	if strings.HasPrefix(to, b.data+string(filepath.Separator)) {
 		return fmt.Errorf("%s is in the data directory itself", to)
 	}
 	return nil
