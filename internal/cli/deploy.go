@@ -26,12 +26,12 @@ const compatibilityDate = "2026-11-01"
 
 // deployFlags are the flags of `script deploy`.
 type deployFlags struct {
-	name, date, metadata, message  string
-	modules, flags, tags, keep     []string
-	vars, jsonVars                 []string
-	kv, queues, services, dispatch []string
-	outbound                       []string
-	serviceWorker                  bool
+	name, date, metadata, message      string
+	modules, flags, tags, keep         []string
+	vars, jsonVars                     []string
+	kv, d1, queues, services, dispatch []string
+	outbound                           []string
+	serviceWorker                      bool
 }
 
 func deployCmd(s *scripts) *cobra.Command {
@@ -63,6 +63,7 @@ func (f *deployFlags) add(fl *pflag.FlagSet) {
 	fl.StringArrayVar(&f.tags, "tag", nil, "give it this `TAG`; replaces the tags it has")
 	fl.StringArrayVar(&f.vars, "var", nil, "binding to a text: `NAME=TEXT`")
 	fl.StringArrayVar(&f.jsonVars, "json-var", nil, "binding to a JSON value: `NAME=JSON`")
+	fl.StringArrayVar(&f.d1, "d1", nil, "binding to a D1 database: `NAME=DATABASE`, its name or its id")
 	fl.StringArrayVar(&f.kv, "kv", nil, "binding to a KV namespace: `NAME=TITLE`, or its id")
 	fl.StringArrayVar(&f.queues, "queue", nil, "binding to a queue: `NAME=QUEUE`")
 	fl.StringArrayVar(&f.services, "service", nil, "binding to another script: `NAME=SCRIPT`")
@@ -245,6 +246,10 @@ func (f *deployFlags) bindings(ctx context.Context, c *client.Client) ([]any, er
 		{"kv", f.kv, func(v string) (map[string]any, error) {
 			ns, err := kvNamespace(ctx, c, v)
 			return map[string]any{"type": "kv_namespace", "namespace_id": ns.ID}, err
+		}},
+		{"d1", f.d1, func(v string) (map[string]any, error) {
+			d, err := c.Database(ctx, v)
+			return map[string]any{"type": "d1", "id": d.UUID}, err
 		}},
 		{"queue", f.queues, func(v string) (map[string]any, error) {
 			return map[string]any{"type": "queue", "queue_name": v}, nil // the API says whether it is there
