@@ -117,6 +117,50 @@ func (c *Conn) Write(p []byte) (n int, err error) {
 	return n, nil
 }
 
+// vectored writes more than one slice at once.
+type vectored interface{ writev(parts [3][]byte) error }
+
+// writev sends the parts one after the other, by writev(2).
+func (c *Conn) writev(parts [3][]byte) error {
+	h := &c.out
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for {
+		var iov [3]unix.Iovec
+		n := 0
+		for _, p := range parts {
+			if len(p) > 0 {
+				iov[n].Base = unsafe.SliceData(p)
+				iov[n].SetLen(len(p))
+				n++
+			}
+		}
+		if n == 0 {
+			return nil
+		}
+		var wrote int
+		var errno syscall.Errno
+		err := c.raw.Write(func(fd uintptr) bool {
+			k, _, e := syscall.RawSyscall(syscall.SYS_WRITEV, fd, uintptr(unsafe.Pointer(&iov)), uintptr(n))
+			wrote, errno = int(k), e
+			return e != syscall.EAGAIN
+		})
+		switch {
+		case err != nil:
+			return err
+		case errno == syscall.EINTR:
+			continue
+		case errno != 0:
+			return c.failed("write", errno)
+		}
+		for i := range parts {
+			k := min(wrote, len(parts[i]))
+			parts[i] = parts[i][k:]
+			wrote -= k
+		}
+	}
+}
+
 func (c *Conn) failed(op string, err syscall.Errno) error {
 	return &net.OpError{Op: op, Net: c.LocalAddr().Network(), Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
 }

@@ -53,6 +53,14 @@ func TestConnCarriesWhateverSize(t *testing.T) {
 			t.Fatalf("%d bytes: %v, or others came", size, err)
 		}
 	}
+	for range 20 { // more than the buffers of a connection
+		part := bytes.Repeat([]byte("abc"), 20_000)
+		go a.writev([3][]byte{[]byte("head"), part, []byte("tail")})
+		got := make([]byte, len(part)+8)
+		if _, err := io.ReadFull(b, got); err != nil || string(got[:4]) != "head" || string(got[len(got)-4:]) != "tail" || !bytes.Equal(got[4:len(got)-4], part) {
+			t.Fatalf("three parts: %v, or others came", err)
+		}
+	}
 	a.CloseWrite()
 	if n, err := b.Read(make([]byte, 8)); n != 0 || err != io.EOF {
 		t.Errorf("after the end: %d, %v", n, err)

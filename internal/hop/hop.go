@@ -386,7 +386,8 @@ func (c chunks) Write(p []byte) (int, error) {
 	return n, err
 }
 
-var buffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
+// buffers hold what is copied at once: as much as the engine writes.
+var buffers = sync.Pool{New: func() any { b := make([]byte, 64<<10); return &b }}
 
 // sourceError is why no more of a body could be read.
 type sourceError struct{ err error }

@@ -188,28 +188,35 @@ func (w *reply) body(p []byte) error {
 	}
 	if len(w.head)+len(p) <= cap(w.head)-2 {
 		w.head = append(w.head, p...)
-	} else {
-		// What fits goes with what waits already, and the rest by itself.
-		if n := cap(w.head) - len(w.head); n > 0 && len(w.head) > 0 {
-			n = min(n, len(p))
-			w.head = append(w.head, p[:n]...)
-			p = p[n:]
+		if w.chunked {
+			w.head = append(w.head, "\r\n"...)
 		}
-		if err := w.send(); err != nil {
-			return err
-		}
-		if len(p) >= cap(w.head)/2 {
-			if err := w.write(p); err != nil {
-				return err
-			}
-		} else {
-			w.head = append(w.head, p...)
-		}
+		return nil
 	}
+	return w.large(p)
+}
+
+// crlf ends a chunk.
+var crlf = []byte("\r\n")
+
+// large sends a part of a body for which there is no room with what waits before it.
+func (w *reply) large(p []byte) error {
+	parts := [3][]byte{w.head, p}
 	if w.chunked {
-		w.head = append(w.head, "\r\n"...)
+		parts[2] = crlf
 	}
-	return nil
+	var err error
+	if v, ok := w.conn.Conn.(vectored); ok && len(p) <= most && !w.broken {
+		err = w.failed(v.writev(parts))
+	} else {
+		for _, part := range parts {
+			if err == nil && len(part) > 0 {
+				err = w.write(part)
+			}
+		}
+	}
+	w.head = w.head[:0]
+	return err
 }
 
 // send sends what waits.
@@ -227,6 +234,11 @@ func (w *reply) write(p []byte) error {
 		return net.ErrClosed
 	}
 	_, err := w.conn.Conn.Write(p)
+	return w.failed(err)
+}
+
+// failed takes note of an error of the connection.
+func (w *reply) failed(err error) error {
 	if err != nil {
 		w.broken = true
 		w.cancel()
