@@ -35,6 +35,9 @@ func attribute(p *isolate.Process, tag string) (source, error) {
 		return source{}, errSubRequests
 	}
 	if inv.Tag == tag {
+		if inv.Attended != nil {
+			inv.Attended()
+		}
 		return source{tag, inv.Hops, inv.Outbound, inv.OnBehalf}, nil
 	}
 	s := source{hops: p.Invocations.Deepest(), onBehalf: true}

@@ -56,7 +56,7 @@ func (b *Border) intercept(w http.ResponseWriter, r *http.Request, p *isolate.Pr
 	req.Header = egress.Clean(r.Header)
 	reply, err := b.Call(r.Context(), dispatch.Call{
 		Script: from.outbound.Worker, Entrypoint: from.outbound.Entrypoint, Params: from.outbound.Params, OnBehalf: true,
-		Request: req, Proto: m.Scheme, Hops: from.hops + 1,
+		Request: req, Proto: m.Scheme, Hops: from.hops + 1, Tenant: p.Spec.Ref.String(),
 	})
 	if fault.KindOf(err) == fault.NotFound {
 		err = fmt.Errorf("%w: %w", errNoOutbound, err)

@@ -32,6 +32,7 @@ type Call struct {
 	Props      json.RawMessage            // its context's props; nil: none
 	Hops       int                        // how many Workers called one another before this call
 	Asked      Asked                      // what Static said of the request
+	Tenant     string                     // who it is for, where a Worker is called that serves many: they take turns; empty: nobody in particular
 
 	event map[string]any // an event that is no request; nil: it is one
 }
@@ -116,6 +117,12 @@ func (d *Dispatcher) try(ctx context.Context, c Call) (*Reply, error) {
 	if c.event != nil {
 		c.Outbound = d.outboundOfEvents(ctx, sc)
 	}
+	turn, err := sc.turn(ctx, c)
+	if err != nil {
+		leave()
+		return nil, fmt.Errorf("call %s: %w", c.Script, err)
+	}
+	defer turn.leave() // it has answered, if it has not asked for anything before
 	p, limits, err := d.acquire(ctx, c.Script, c.Limits, c.Outbound.Key())
 	if err == nil && len(p.Spec.Classes) > 0 {
 		if err = d.stand(ctx, sc, p, limits, c.Outbound); err != nil {
@@ -127,7 +134,7 @@ func (d *Dispatcher) try(ctx context.Context, c Call) (*Reply, error) {
 		return nil, err
 	}
 	inv := p.Invocations.Begin(invocation.Options{Ray: c.Request.Header.Get("Cf-Ray"), Limits: limits, Outbound: c.Outbound, OnBehalf: c.OnBehalf, Hops: c.Hops,
-		Request: invocation.Request{Header: c.Request.Header, Cf: c.visibleCf(p)}})
+		Request: invocation.Request{Header: c.Request.Header, Cf: c.visibleCf(p)}, Attended: turn.leave})
 	reply := &Reply{process: p, invocation: inv, leave: leave}
 	began := time.Now()
 	p.Meter.Begin()

@@ -137,6 +137,8 @@ type script struct {
 	lastUse  time.Time
 	requests int // in progress
 	sockets  int // of them WebSockets
+
+	gate turnstile // of a platform Worker
 }
 
 // acquire returns a process of the script's active version whose invocations all have the CPU limit and the outbound Worker
@@ -189,6 +191,7 @@ func (d *Dispatcher) script(ref atoll.ScriptRef) *script {
 	s := d.scripts[ref]
 	if s == nil {
 		s = &script{ref: ref, lastUse: time.Now()}
+		s.gate.width, s.gate.cpu = widthPerCore*d.opts.MaxPerCores, s.cpuTime
 		d.scripts[ref] = s
 	}
 	return s

@@ -119,12 +119,8 @@ func (e *Edge) resolve(r *http.Request) (to router.Target, _ *problem) {
 	if r.ContentLength > e.opts.MaxBody {
 		return to, bodyTooLarge
 	}
-	host := r.Host
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
+	host := hostname(r)
 	path, _, _ := strings.Cut(hop.Target(r), "?")
-	host = strings.TrimSuffix(host, ".")
 	found, ok := e.table.Load().Lookup("http", host, path)
 	if !ok {
 		return to, noRoute
@@ -137,6 +133,15 @@ func (e *Edge) resolve(r *http.Request) (to router.Target, _ *problem) {
 		return to, e.problem(r, to.Script, err)
 	}
 	return to, nil
+}
+
+// hostname is the host that a request is to, without its port.
+func hostname(r *http.Request) string {
+	host := r.Host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	return strings.TrimSuffix(host, ".")
 }
 
 // serve carries the request to the script and relays the answer. It returns an error only while nothing has been
@@ -152,6 +157,7 @@ func (e *Edge) serve(w http.ResponseWriter, r *http.Request, ray string, to rout
 	e.identify(req.Header, r, ray)
 	reply, err := e.call(r.Context(), dispatch.Call{
 		Script: to.Script, Limits: to.Limits, Outbound: to.Outbound, Request: req, Proto: "http", Cf: e.cf[r.Proto], Hops: egress.Loops(r.Header), Asked: asked,
+		Tenant: strings.ToLower(hostname(r)),
 	})
 	if err != nil {
 		return err

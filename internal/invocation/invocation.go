@@ -69,6 +69,7 @@ type Options struct {
 	OnBehalf bool      // it is an outbound Worker's, of another Worker's subrequest
 	Hops     int       // how many Workers called one another before this one
 	Request  Request   // what it was given; kept until its response has ended
+	Attended func()    // is called when it sends something, maybe often; nil: nobody wants to know
 }
 
 // Request is what an invocation's request has beside its URL.
