@@ -43,9 +43,9 @@ func floodAttacks(namespace string) []attack {
 		{name: "cache", cpuMs: 20000, run: cacheFlood,
 			code: handler(`const caching = [await caches.open("shared"), await caches.open("")], headers = { "cache-control": "max-age=36000" };
 				const never = () => { let n = 0; return new ReadableStream({ async pull(c) { if (n++ < 100) c.enqueue(new Uint8Array(1e5)); else await scheduler.wait(1e6); } }); };
-				for (const c of caching) for (const n of [0, 60e3, 1e6]) for (let i = 0; i < 60; i++) await c.put("http://cache.test/" + n + "/" + i, new Response(new Uint8Array(n), { headers }));
-				for (let i = 0; i < 1000; i++) await caching[0].put("http://cache.test/" + i, new Response("", { headers: { ...headers, "x-a": "y".repeat(1e4) } }));
-				for (let i = 0; i < 300; i++) await caching[0].put("http://cache.test/", new Response("", { headers: { ...headers, vary: "x-" + i + ", x" } }));
+				for (const c of caching) for (const n of [60e3, 1e6]) for (let i = 0; i < 20; i++) await c.put("http://cache.test/" + n + "/" + i, new Response(new Uint8Array(n), { headers }));
+				for (let i = 0; i < 400; i++) await caching[0].put("http://cache.test/" + i, new Response("", { headers: { ...headers, "x-a": "y".repeat(1e4) } }));
+				for (let i = 0; i < 100; i++) await caching[0].put("http://cache.test/", new Response("", { headers: { ...headers, vary: "x-" + i + ", x" } }));
 				await Promise.race([Promise.allSettled(Array.from({ length: 20 }, (_, i) => caching[0].put("http://cache.test/never/" + i, new Response(never(), { headers })))), scheduler.wait(2000)]);
 				for (const name of ["alice", "large"]) await caching[0].delete("http://cache.test/" + name);
 				return new Response("done");`)},
