@@ -35,6 +35,8 @@ type bindingRow struct {
 var bindingRows = []bindingRow{
 	{"KV get", kvScript, bindKV, kvOptions, "/prepare", "/get", kvValue},
 	{"KV put", kvScript, bindKV, kvOptions, "", "/put", "put"},
+	{"D1 select", d1Script, bindD1, d1Options, "/prepare", "/select", "name 500"},
+	{"D1 insert", d1Script, bindD1, d1Options, "/prepare", "/insert", "done"},
 }
 
 const (
