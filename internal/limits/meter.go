@@ -139,7 +139,9 @@ type Meter struct {
 	mu      sync.Mutex
 	live    int           // invocations whose response has not ended
 	ends    int           // counts End
-	start   time.Duration // the clock when the last invocation began that found no other
+	start   time.Duration // the clock when the last invocation began that found no other, or a little before
+	readAt  time.Time     // when the clock was read for that
+	read    time.Duration // and what it showed
 	newest  time.Time     // when the last invocation began
 	lastEnd time.Time
 	running bool      // the goroutine
@@ -220,9 +222,7 @@ func (m *Meter) Begin() {
 	m.newest = now
 	m.budget = min(m.budget+m.share(), maxShares*m.share())
 	if m.joined = m.live > 1; !m.joined {
-		if used, err := m.proc.CPUTime(); err == nil {
-			m.start = used
-		}
+		m.readLocked(now)
 	}
 	if !m.running {
 		m.watchLocked()
@@ -255,6 +255,22 @@ func (m *Meter) Open() (closed func()) {
 		m.open--
 		m.budget = max(m.budget, m.share())
 	})
+}
+
+// staleness is which part of a limit a reading of the clock may be old: since then the process has used at most as much, and
+// a reading is a system call that a short request would feel.
+const staleness = 200
+
+// readLocked notes the clock for an invocation that begins alone.
+func (m *Meter) readLocked(now time.Time) {
+	if now.Sub(m.readAt) > m.Limit()/staleness {
+		used, err := m.proc.CPUTime()
+		if err != nil {
+			return
+		}
+		m.readAt, m.read = now, used
+	}
+	m.start = m.read
 }
 
 // share is what an invocation may use in all its contexts.
