@@ -95,7 +95,6 @@ func AllNodeLimits() []NodeLimit {
 		return NodeLimit{Name: name, Min: min, Max: max, Bytes: true, field: field}
 	}
 	none := func(l NodeLimit) NodeLimit { l.None = true; return l }
-	soon := func(l NodeLimit) NodeLimit { l.Soon = true; return l }
 	storage := func(store string, field func(*NodeLimits) *int64) NodeLimit {
 		return none(bytes(store+"-storage", 1, 1<<20*giga, field))
 	}
@@ -120,7 +119,7 @@ func AllNodeLimits() []NodeLimit {
 		storage("d1", func(l *NodeLimits) *int64 { return &l.D1Storage }),
 		storage("r2", func(l *NodeLimits) *int64 { return &l.R2Storage }),
 		storage("queue", func(l *NodeLimits) *int64 { return &l.QueueStorage }),
-		soon(storage("durable", func(l *NodeLimits) *int64 { return &l.DurableStorage })),
+		storage("durable", func(l *NodeLimits) *int64 { return &l.DurableStorage }),
 		storage("cache", func(l *NodeLimits) *int64 { return &l.CacheStorage }),
 		bytes("cache-memory", mega, 1024*giga, func(l *NodeLimits) *int64 { return &l.CacheMemory }),
 		bytes("cache-disk", mega, 1<<20*giga, func(l *NodeLimits) *int64 { return &l.CacheDisk }),

@@ -171,3 +171,17 @@ func (d *Dispatcher) rest(p *isolate.Process) {
 		d.opts.Alarms.Ended(c.ID)
 	}
 }
+
+// ObjectProcesses returns the processes that have Durable Objects.
+func (d *Dispatcher) ObjectProcesses() (list []*isolate.Process) {
+	for _, s := range d.all() {
+		s.mu.Lock()
+		for _, p := range s.procs {
+			if len(p.Spec.Classes) > 0 {
+				list = append(list, p)
+			}
+		}
+		s.mu.Unlock()
+	}
+	return list
+}

@@ -15,6 +15,24 @@ import (
 // objectsGuest is the directory of Durable Objects as a process sees it: those of its own Worker's classes, and no others.
 const objectsGuest = "/objects"
 
+// objectBytes is what one Durable Object may store: https://developers.cloudflare.com/durable-objects/platform/limits/
+const objectBytes = 10 << 30
+
+// Room is what a process's Durable Objects may store.
+type Room int
+
+// The rooms.
+const (
+	Plenty Room = iota // up to objectBytes each
+	Scant              // no object may become larger than is needed to delete it as a whole
+	None               // nothing can be written
+)
+
+// SetRoom says what the process's Durable Objects may store from now on. What they have stored they can read.
+func (p *Process) SetRoom(r Room) error {
+	return p.proc.LimitFiles(map[Room]uint64{Plenty: objectBytes, Scant: 64 << 10, None: 0}[r])
+}
+
 // disks are what a process has of the storage of Durable Objects. The locks go to the process as open files that it does
 // not know of: they are held until it has ended, whatever becomes of the node.
 type disks struct {

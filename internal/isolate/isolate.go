@@ -233,7 +233,7 @@ func (f *Factory) spawn(memory int, jitless bool, disks disks) (_ *spare, err er
 		Stderr: childOut,
 		Files:  append([]*os.File{inFile, rpcFile}, disks.locks...),
 		Binds:  append([]sandbox.Bind{bind}, disks.binds...),
-		Limits: sandbox.Limits{Data: dataLimit(memory), Files: processFiles},
+		Limits: sandbox.Limits{Data: dataLimit(memory), Files: processFiles, FileBytes: objectBytes},
 
 		NoNewCode: jitless,
 	})

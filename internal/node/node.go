@@ -401,7 +401,7 @@ func (n *node) run(ctx context.Context) error {
 	background, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)
 	var parts errgroup.Group
-	for _, run := range []func(context.Context) error{n.factory.Run, n.calls.Run, n.kv.Run, n.d1.Run, n.r2.Run, n.queues.Run, n.points.Run, n.cache.Run, n.clock.Run, n.collect, n.sweep, n.alarms.Run} {
+	for _, run := range []func(context.Context) error{n.factory.Run, n.calls.Run, n.kv.Run, n.d1.Run, n.r2.Run, n.queues.Run, n.points.Run, n.cache.Run, n.clock.Run, n.collect, n.sweep, n.alarms.Run, n.measureObjects} {
 		parts.Go(func() error {
 			err := run(background)
 			if err != nil {

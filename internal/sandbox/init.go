@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"runtime"
 	"strconv"
 	"unsafe"
@@ -68,6 +69,8 @@ func become(fd, status int) error {
 			return err
 		}
 	}
+	// A write beyond the limit of a file is to fail, and not to end the program (setrlimit(2)).
+	signal.Ignore(unix.SIGXFSZ)
 	for _, r := range pl.Rlimits {
 		if err := limit(r); err != nil {
 			return err

@@ -118,6 +118,20 @@ func (p *Process) CPUTime() (time.Duration, error) {
 	return time.Duration(ts.Nano()), nil
 }
 
+// LimitFiles lowers what each file that the process writes to may come to, until it is called again: a write beyond that fails
+// with EFBIG. The limit that the process was started with is the most there is.
+func (p *Process) LimitFiles(bytes uint64) error {
+	var l unix.Rlimit
+	if err := unix.Prlimit(p.pid, unix.RLIMIT_FSIZE, nil, &l); err != nil {
+		return fmt.Errorf("read limits of process %d: %w", p.pid, err)
+	}
+	l.Cur = min(bytes, l.Max)
+	if err := unix.Prlimit(p.pid, unix.RLIMIT_FSIZE, &l, nil); err != nil {
+		return fmt.Errorf("set limits of process %d: %w", p.pid, err)
+	}
+	return nil
+}
+
 // wait blocks until the process has exited, then reaps it.
 func (p *Process) wait() {
 	defer p.pidfd.Close()
