@@ -31,7 +31,7 @@ var layers = [][]string{
 	{"auth", "kv", "d1", "r2", "queue", "analytics", "ratelimit", "objects", "cache", "assets", "egress", "isolate", "router"}, // services
 	{"dispatch"},                            // which process serves a version
 	{"binding", "deploy", "cron", "backup"}, // decisions
-	{"edge", "api"},                         // faces
+	{"edge", "api", "s3"},                   // faces
 	{"node"},                                // wiring
 	{"nodetest"},                            // a whole node in a test
 }

@@ -96,8 +96,7 @@ func (a *Auth) Authenticate(ctx context.Context, h http.Header) (Principal, erro
 	}
 	hash := Hash(text)
 	if subtle.ConstantTimeCompare(hash[:], a.node[:]) == 1 {
-		id := sha256.Sum256(append([]byte("id of token "), hash[:]...))
-		return Principal{TokenID: hex.EncodeToString(id[:16]), Name: "node", Scope: Scope{Write: true}}, nil
+		return a.nodePrincipal(), nil
 	}
 	t, err := a.db.TokenByHash(ctx, hash)
 	if fault.KindOf(err) == fault.Unauthenticated {
@@ -106,6 +105,35 @@ func (a *Auth) Authenticate(ctx context.Context, h http.Header) (Principal, erro
 	if err != nil {
 		return Principal{}, fmt.Errorf("find token: %w", err)
 	}
+	return a.principal(t)
+}
+
+// AccessKey returns the principal of an access key, and the key's secret. Every token is one, as on Cloudflare: its id with the
+// SHA-256 of its text (https://developers.cloudflare.com/r2/api/tokens/#get-s3-api-credentials-from-an-api-token), which is
+// what the store keeps. The error of a key that is none, or no more, is Unauthenticated.
+func (a *Auth) AccessKey(ctx context.Context, id string) (Principal, string, error) {
+	if node := a.nodePrincipal(); subtle.ConstantTimeCompare([]byte(id), []byte(node.TokenID)) == 1 {
+		return node, hex.EncodeToString(a.node[:]), nil
+	}
+	t, err := a.db.Token(ctx, id)
+	if fault.KindOf(err) == fault.Unauthenticated {
+		return Principal{}, "", errUnknown
+	}
+	if err != nil {
+		return Principal{}, "", fmt.Errorf("find token: %w", err)
+	}
+	p, err := a.principal(t)
+	return p, hex.EncodeToString(t.Hash[:]), err
+}
+
+// nodePrincipal is whoever has the node's own token.
+func (a *Auth) nodePrincipal() Principal {
+	id := sha256.Sum256(append([]byte("id of token "), a.node[:]...))
+	return Principal{TokenID: hex.EncodeToString(id[:16]), Name: "node", Scope: Scope{Write: true}}
+}
+
+// principal is who has the token, unless it has expired.
+func (a *Auth) principal(t store.Token) (Principal, error) {
 	if !t.Expires.IsZero() && !a.now().Before(t.Expires) {
 		return Principal{}, errUnknown
 	}

@@ -26,12 +26,12 @@ const compatibilityDate = "2026-11-01"
 
 // deployFlags are the flags of `script deploy`.
 type deployFlags struct {
-	name, date, metadata, message      string
-	modules, flags, tags, keep         []string
-	vars, jsonVars                     []string
-	kv, d1, queues, services, dispatch []string
-	outbound                           []string
-	serviceWorker                      bool
+	name, date, metadata, message          string
+	modules, flags, tags, keep             []string
+	vars, jsonVars                         []string
+	kv, r2, d1, queues, services, dispatch []string
+	outbound                               []string
+	serviceWorker                          bool
 }
 
 func deployCmd(s *scripts) *cobra.Command {
@@ -66,6 +66,7 @@ func (f *deployFlags) add(fl *pflag.FlagSet) {
 	fl.StringArrayVar(&f.d1, "d1", nil, "binding to a D1 database: `NAME=DATABASE`, its name or its id")
 	fl.StringArrayVar(&f.kv, "kv", nil, "binding to a KV namespace: `NAME=TITLE`, or its id")
 	fl.StringArrayVar(&f.queues, "queue", nil, "binding to a queue: `NAME=QUEUE`")
+	fl.StringArrayVar(&f.r2, "r2", nil, "binding to an R2 bucket: `NAME=BUCKET`")
 	fl.StringArrayVar(&f.services, "service", nil, "binding to another script: `NAME=SCRIPT`")
 	fl.StringArrayVar(&f.dispatch, "dispatch", nil, "binding to a dispatch namespace: `NAME=NAMESPACE`")
 	fl.StringArrayVar(&f.outbound, "outbound", nil, "what the customers of --dispatch NAME fetch goes to that Worker: `NAME=SCRIPT[:PARAMETER,...]`")
@@ -253,6 +254,9 @@ func (f *deployFlags) bindings(ctx context.Context, c *client.Client) ([]any, er
 		}},
 		{"queue", f.queues, func(v string) (map[string]any, error) {
 			return map[string]any{"type": "queue", "queue_name": v}, nil // the API says whether it is there
+		}},
+		{"r2", f.r2, func(v string) (map[string]any, error) {
+			return map[string]any{"type": "r2_bucket", "bucket_name": v}, nil
 		}},
 		{"service", f.services, func(v string) (map[string]any, error) {
 			name, err := atoll.ParseScriptName(v)

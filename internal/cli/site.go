@@ -104,7 +104,7 @@ func (s *scripts) deploySite(ctx context.Context, c *client.Client, dir string, 
 // upload is the script's, without its assets.
 func (f *siteFlags) upload(ctx context.Context, c *client.Client, files *siteFiles) (client.Upload, error) {
 	if f.worker == "" {
-		if len(f.modules)+len(f.vars)+len(f.jsonVars)+len(f.kv)+len(f.services)+len(f.dispatch)+len(f.workerFirst) > 0 || f.workerBeforeAssets {
+		if len(f.modules)+len(f.vars)+len(f.jsonVars)+len(f.kv)+len(f.r2)+len(f.services)+len(f.dispatch)+len(f.workerFirst) > 0 || f.workerBeforeAssets {
 			return client.Upload{}, hint(&usageError{errors.New("modules, bindings and --worker-first are for a Worker, and there is none")}, "name its main module with --worker")
 		}
 		meta, err := f.meta(ctx, c, "")

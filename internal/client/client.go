@@ -74,6 +74,8 @@ type request struct {
 	body   any    // sent as JSON; nil for none
 	raw    []byte // sent as it is, with ctype
 	ctype  string
+	stream io.Reader // sent as it is, in place of raw, with ctype; of size bytes, -1 where that is not known
+	size   int64
 	token  string // instead of the client's own
 }
 
@@ -108,6 +110,12 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, r.method, target, bytes.NewReader(r.raw))
 	if err != nil {
 		return nil, fmt.Errorf("make request: %w", err)
+	}
+	if r.stream != nil {
+		req.Body, req.ContentLength, req.GetBody = io.NopCloser(r.stream), r.size, nil
+		if r.size == 0 {
+			req.Body = http.NoBody
+		}
 	}
 	if r.ctype != "" {
 		req.Header.Set("Content-Type", r.ctype)

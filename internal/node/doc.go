@@ -28,7 +28,7 @@
 // [atoll.dev/atoll/internal/deploy] makes a version of it, [atoll.dev/atoll/internal/cron] fires schedules.
 //
 // The faces: [atoll.dev/atoll/internal/edge] for the Workers' clients, [atoll.dev/atoll/internal/api] for the operator's
-// tools. [atoll.dev/atoll/internal/client] and [atoll.dev/atoll/internal/cli] are on the other side of the API.
+// tools, [atoll.dev/atoll/internal/s3] for S3 clients. [atoll.dev/atoll/internal/client] and [atoll.dev/atoll/internal/cli] are on the other side of the API.
 //
 // Beside all of this, [atoll.dev/atoll/internal/backup] copies a node's data directory, in a process of its own.
 //

@@ -36,6 +36,7 @@ import (
 	"atoll.dev/atoll/internal/queue"
 	"atoll.dev/atoll/internal/r2"
 	"atoll.dev/atoll/internal/ratelimit"
+	"atoll.dev/atoll/internal/s3"
 	"atoll.dev/atoll/internal/sandbox"
 	"atoll.dev/atoll/internal/store"
 	"atoll.dev/atoll/internal/workerd"
@@ -106,6 +107,7 @@ type node struct {
 	clock   *cron.Clock
 	edge    *edge.Edge
 	api     http.Handler
+	s3      *s3.Handler
 }
 
 func (n *node) close() error {
@@ -353,6 +355,7 @@ func (n *node) openAPI(ctx context.Context) error {
 			}
 		}
 	}
+	n.s3 = s3.New(n.lg, n.r2, operators.AccessKey, n.account, nil)
 	routesChanged := changed("routes", n.publishRoutes)
 	n.api = api.New(n.lg, api.Deps{
 		Store: n.store, Blobs: n.blobs, Objects: n.objects, Deploy: n.deploys, KV: n.kv, D1: n.d1, R2: n.r2, Queues: n.queues, Auth: operators, Assets: n.uploads,
@@ -443,13 +446,17 @@ func serve(s interface{ Serve(net.Listener) error }, l net.Listener) error {
 
 func address(l net.Listener) string { return "http://" + l.Addr().String() }
 
-// faces puts the health checks beside the API.
+// faces puts the health checks and S3's protocol beside the API.
 func (n *node) faces() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/healthz", "/readyz":
 			fmt.Fprintln(w, "ok")
 		default:
+			if s3.Serves(r) {
+				n.s3.ServeHTTP(w, r)
+				return
+			}
 			n.api.ServeHTTP(w, r)
 		}
 	})

@@ -28,8 +28,8 @@ func matches(list []ETag, etag string, weak bool) bool {
 	return false
 }
 
-// holds tells whether c holds for an object, nil where there is none.
-func (c *Condition) holds(o *Object) bool {
+// Holds tells whether c holds for an object, nil where there is none.
+func (c *Condition) Holds(o *Object) bool {
 	if c == nil {
 		return true
 	}

@@ -87,6 +87,24 @@ func (r RangeRequest) of(size int64) (Range, error) {
 	return out, nil
 }
 
+// IsRange tells whether a header asks for one range of bytes, whether or not an object has it.
+func IsRange(h string) bool {
+	unit, spec, ok := strings.Cut(h, "=")
+	first, last, ok2 := strings.Cut(spec, "-")
+	if !ok || !ok2 || !strings.EqualFold(unit, "bytes") || first == "" && last == "" {
+		return false
+	}
+	from, err := strconv.ParseUint("0"+first, 10, 63)
+	to, err2 := strconv.ParseUint("0"+last, 10, 63)
+	return err == nil && err2 == nil && (first == "" || last == "" || from <= to)
+}
+
+// SatisfiesRange tells whether an object of that size has the one range that a header asks for.
+func SatisfiesRange(h string, size int64) bool {
+	_, ok := headerRange(h, size)
+	return ok
+}
+
 // headerRange reads a header of one range, such as bytes=1-2, bytes=3- or bytes=-4.
 func headerRange(h string, size int64) (Range, bool) {
 	unit, spec, ok := strings.Cut(h, "=")
@@ -157,7 +175,7 @@ func (s *Store) get(ctx context.Context, b *bucket, key string, o GetOptions) (O
 	if err != nil {
 		return Object{}, nil, err
 	}
-	if !o.If.holds(&obj.Object) {
+	if !o.If.Holds(&obj.Object) {
 		return obj.Object, nil, errPrecondition()
 	}
 	if err := o.Key.check(obj.KeySum); err != nil {

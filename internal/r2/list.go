@@ -138,6 +138,15 @@ func (l *lister) add(o *Object) bool {
 	return true
 }
 
+// CursorAfter is the cursor of a list that goes on behind all keys that begin with a prefix.
+func CursorAfter(prefix string) string {
+	next, more := after(prefix)
+	if !more {
+		next = prefix + "\U0010ffff"
+	}
+	return base64.RawURLEncoding.EncodeToString([]byte(next))
+}
+
 // after is the least text that comes after all that begin with prefix; more is false where there is none.
 func after(prefix string) (next string, more bool) {
 	b := []byte(prefix)

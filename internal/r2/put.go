@@ -95,7 +95,7 @@ func (s *Store) replace(ctx context.Context, tx sqlite.Session, b *bucket, o *ro
 	if there {
 		was = &old.Object
 	}
-	if !cond.holds(was) {
+	if !cond.Holds(was) {
 		return errPrecondition()
 	}
 	var objects, bytes, head int64 = 1, o.Size, o.head

@@ -447,7 +447,7 @@ func TestCondition(t *testing.T) {
 		{Condition{After: ptr(0)}, nil, false},
 		{Condition{Before: ptr(0)}, nil, true},
 	} {
-		if got := c.c.holds(c.o); got != c.want {
+		if got := c.c.Holds(c.o); got != c.want {
 			t.Errorf("%d, %+v: %v", i, c.c, got)
 		}
 	}

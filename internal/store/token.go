@@ -93,6 +93,19 @@ func (db *DB) TokenByHash(ctx context.Context, hash [32]byte) (Token, error) {
 	return t, nil
 }
 
+// Token returns the token of an id; the error of a missing one is Unauthenticated, 1000, and whether it has expired is for the
+// caller to see, as with TokenByHash.
+func (db *DB) Token(ctx context.Context, id string) (Token, error) {
+	t, err := sqlite.One(ctx, db.reads, scanToken, tokenColumns+"WHERE id = ?", id)
+	if sqlite.Missing(err) {
+		err = fault.New(fault.Unauthenticated, 1000, "Invalid API Token")
+	}
+	if err != nil {
+		return Token{}, fmt.Errorf("get token: %w", err)
+	}
+	return t, nil
+}
+
 // Tokens lists the account's tokens, all of the node with an empty account, oldest first.
 func (db *DB) Tokens(ctx context.Context, acct atoll.AccountID) (list []Token, err error) {
 	if acct == "" {

@@ -30,6 +30,7 @@ type node struct {
 	api     string // URL of the API, without /client/v4
 	account string
 	token   string
+	driving []string // environment of drivers, beside what each has
 }
 
 // startNode starts a node on free ports, and stops it when the test ends.

@@ -47,6 +47,7 @@ func (n *node) drive(name string, args ...string) {
 	cmd := exec.CommandContext(n.t.Context(), name, args...)
 	cmd.Env = append(cleanEnv(), "BASE_URL="+n.base(), "EDGE_URL="+n.edge, "API_TOKEN="+n.token, "ACCOUNT="+n.account,
 		"ZONE="+zone)
+	cmd.Env = append(cmd.Env, n.driving...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
