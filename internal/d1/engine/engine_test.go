@@ -161,3 +161,32 @@ func TestMemory(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A connection gives back to the pool what it took, when it is closed and opened again too.
+func TestPool(t *testing.T) {
+	pool := &Pool{Limit: 64 << 20}
+	m := NewMeter(64<<20, pool)
+	path := filepath.Join(t.TempDir(), "x.sqlite")
+	for range 5 {
+		c, err := Open(path, false, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Exec("PRAGMA temp_store = 2"); err != nil {
+			t.Fatal(err)
+		}
+		c.Guard(t.Context(), noDeadline, nil)
+		if _, _, err := run(c, `WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r LIMIT 12) SELECT count(*) FROM (SELECT DISTINCT n, hex(zeroblob(900000)) FROM r)`); err != nil {
+			t.Error(err)
+		}
+		if pool.used.Load() == 0 {
+			t.Error("nothing was taken")
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+		if n := pool.used.Load(); n != 0 || m.Used() != 0 {
+			t.Errorf("%d of the pool and %d of the meter left", n, m.Used())
+		}
+	}
+}

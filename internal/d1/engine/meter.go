@@ -114,6 +114,8 @@ func unregister(tls *libc.TLS) {
 		o := v.(owner)
 		byNumber.Delete(o.id)
 		o.pool.Give(o.shared)
+		o.shared = 0
+		o.used.Store(0) // what others have taken over is theirs
 	}
 }
 
