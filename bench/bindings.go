@@ -37,6 +37,10 @@ var bindingRows = []bindingRow{
 	{"KV put", kvScript, bindKV, kvOptions, "", "/put", "put"},
 	{"D1 select", d1Script, bindD1, d1Options, "/prepare", "/select", "name 500"},
 	{"D1 insert", d1Script, bindD1, d1Options, "/prepare", "/insert", "done"},
+	{"R2 get 1 KB", r2Script, bindR2, r2Options, "/prepare", "/get-small", "1000"},
+	{"R2 put 1 KB", r2Script, bindR2, r2Options, "", "/put-small", "1000"},
+	{"R2 get 10 MB", r2Script, bindR2, r2Options, "/prepare", "/get-large", "10000000"},
+	{"R2 put 10 MB", r2Script, bindR2, r2Options, "", "/put-large", "10000000"},
 }
 
 const (

@@ -68,7 +68,7 @@ type attack struct {
 func groups(kv string, s *site) iter.Seq2[string, []attack] {
 	return func(yield func(string, []attack) bool) {
 		_ = yield("cpu", cpuAttacks()) && yield("memory", memoryAttacks()) && yield("flood", floodAttacks(kv)) && yield("forgery", forgeryAttacks()) &&
-			yield("reach", reachAttacks(kv, s)) && yield("pollution", pollutionAttacks()) && yield("process", processAttacks())
+			yield("reach", reachAttacks(kv, s)) && yield("pollution", pollutionAttacks()) && yield("process", processAttacks()) && yield("r2", r2Attacks(s))
 	}
 }
 
@@ -77,6 +77,7 @@ func TestHostile(t *testing.T) {
 	t.Parallel() // with TestShutdown, which mostly waits
 	s := newSite(t)
 	kv := s.namespace(t, "mallory")
+	s.furnishR2(t)
 	for group, cases := range groups(kv, s) {
 		t.Run(group, func(t *testing.T) {
 			for _, a := range cases {

@@ -42,6 +42,7 @@ type site struct {
 	log     *logs
 	client  *http.Client
 	aliceKV string // id of alice's KV namespace
+	aliceUp string // id of a multipart upload of hers
 	canary  *httptest.Server
 	reached atomic.Int64 // requests that the canary got
 	stop    func() error // ends the node as SIGTERM does
