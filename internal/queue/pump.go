@@ -91,10 +91,10 @@ func (p *pump) step(ctx context.Context) (time.Duration, error) {
 		return never, nil
 	}
 	at := now()
-	if wait := p.backOff(at); wait > 0 {
-		return wait, nil
-	}
 	for p.free(x.Consumer) {
+		if wait := p.backOff(at); wait > 0 { // perhaps by a delivery that this very call has started
+			return wait, nil
+		}
 		if err := p.look(ctx, x.Consumer.Batch, x.Settings.Retention, at); err != nil {
 			return 0, err
 		}

@@ -120,11 +120,12 @@ func (k *sink) deliver(_ context.Context, script atoll.ScriptRef, b *Batch) (Out
 	}
 	k.mu.Lock()
 	k.batches = append(k.batches, strings.Join(texts, " "))
+	say := k.say
 	k.mu.Unlock()
-	if k.say == nil {
+	if say == nil {
 		return Outcome{OK: true}, nil
 	}
-	return k.say(b)
+	return say(b)
 }
 
 // got waits a while, and returns the batches since it was last asked.
@@ -218,7 +219,9 @@ func TestNotCalled(t *testing.T) {
 		if tries < 100 || tries > 121 {
 			t.Errorf("%d tries in an hour, want one every 30 s", tries)
 		}
+		k.mu.Lock()
 		k.say = nil
+		k.mu.Unlock()
 		want(t, k.got(time.Minute), "a/1")
 		want(t, r.count(id), int64(0))
 	})
