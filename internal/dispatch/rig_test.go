@@ -21,10 +21,12 @@ import (
 	"atoll.dev/atoll/internal/binding"
 	"atoll.dev/atoll/internal/dispatch"
 	"atoll.dev/atoll/internal/egress"
+	"atoll.dev/atoll/internal/fault"
 	"atoll.dev/atoll/internal/hop"
 	"atoll.dev/atoll/internal/isolate"
 	"atoll.dev/atoll/internal/objects"
 	"atoll.dev/atoll/internal/sandbox"
+	"atoll.dev/atoll/internal/store"
 	"atoll.dev/atoll/internal/workerd/workerdtest"
 )
 
@@ -140,7 +142,10 @@ func newRig(t *testing.T, opts dispatch.Options) *rig {
 		*objects.Clock
 	}{disks, clock}
 	d = dispatch.New(lg, s, factory, s.load, opts)
-	border.Services = binding.Services{Call: d.Do, Egress: gate, Assets: opts.Sites}
+	border.Services = binding.Services{Call: d.Do, Egress: gate, Assets: opts.Sites,
+		Owner: func(context.Context, atoll.ScriptRef, atoll.VersionID) (store.Owner, error) {
+			return store.Owner{}, fault.New(fault.NotFound, 10007, "nobody has caches here")
+		}}
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { factory.Run(ctx) })
