@@ -167,7 +167,7 @@ func TestRPC(t *testing.T) {
 		})
 	}
 	for name, part := range map[string]string{
-		"unclonable": "could not be cloned", "plainTwoArguments": "always send exactly one argument", "plainTooMany": "wrong number of arguments",
+		"unclonable": "could not be cloned", "plainTwoArguments": "takes exactly one argument", "plainTooMany": "with more than one argument",
 		"notAnEntrypoint": "does not extend WorkerEntrypoint",
 	} {
 		t.Run(name, func(t *testing.T) {

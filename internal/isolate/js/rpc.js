@@ -61,8 +61,8 @@ export function entrypoint(user, setProps, watchWaits) {
     if (typeof value !== "function") throw new TypeError(`"${path.join(".")}" is not a function.`);
     if (!own) return apply(value, self, args);
     const name = path.join(".");
-    if (value.length > 3) throw new TypeError(`Cannot call handler function "${name}" over RPC because it has the wrong number of arguments. A simple function handler can only be called over RPC if it has exactly the arguments (arg, env, ctx), where only the first argument comes from the client. To support multi-argument RPC functions, use class-based syntax (extending WorkerEntrypoint) instead.`);
-    if (args.length !== 1) throw new TypeError(`Attempted to call RPC function "${name}" with the wrong number of arguments. When calling a top-level handler function that is not declared as part of a class, you must always send exactly one argument. In order to support variable numbers of arguments, the server must use class-based syntax (extending WorkerEntrypoint) instead.`);
+    if (value.length > 3) throw new TypeError(`"${name}" takes more than (argument, env, ctx): a function of an object cannot be called over RPC with more than one argument, a method of a class that extends WorkerEntrypoint can.`);
+    if (args.length !== 1) throw new TypeError(`"${name}" is a function of an object: over RPC it takes exactly one argument. A method of a class that extends WorkerEntrypoint takes any number.`);
     return apply(value, self, [args[0], env, ctx]);
   }
 
