@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -46,6 +47,7 @@ func TestKVOracle(t *testing.T) {
 	done, refused, differing := 0, 0, 0
 	for done < count {
 		var steps []map[string]any
+		g.now = time.Now().Unix()
 		for range 45 {
 			steps = append(steps, g.step())
 		}
@@ -55,7 +57,7 @@ func TestKVOracle(t *testing.T) {
 			if m := a.(map[string]any); m["error"] != nil {
 				refused++
 			}
-			if !kvEqual(a, b) {
+			if !kvManyWrong(step, a, b) && !kvEqual(a, b) {
 				x, _ := json.Marshal(a)
 				y, _ := json.Marshal(b)
 				text, _ := json.Marshal(step)
@@ -137,11 +139,21 @@ func kvSteps(t *testing.T, base, host string, steps []map[string]any) []any {
 	return answers
 }
 
+// kvManyWrong tells whether both refuse an operation on several keys: of several mistakes, which one is told of is each
+// one's own.
+func kvManyWrong(step map[string]any, a, b any) bool {
+	keys, _ := step["key"].([]string)
+	return len(keys) > 1 && a.(map[string]any)["error"] != nil && b.(map[string]any)["error"] != nil
+}
+
 // kvAlike takes out of an answer what the two differ in on purpose; docs/kv.md has the list.
 func kvAlike(v any) any {
 	switch v := v.(type) {
 	case map[string]any:
 		delete(v, "cacheStatus") // HIT or MISS here, as on Cloudflare; miniflare has none
+		if entries, ok := v["map"].([]any); ok {
+			v["map"] = slices.DeleteFunc(entries, kvLost)
+		}
 		for k, x := range v {
 			v[k] = kvAlike(x)
 		}
@@ -151,6 +163,17 @@ func kvAlike(v any) any {
 		}
 	}
 	return v
+}
+
+// kvLost tells whether an entry of a read of several keys is one that miniflare loses: the key __proto__, which it makes the
+// name of an object's property, and a value that is JSON's null, which it takes for none.
+func kvLost(entry any) bool {
+	e, ok := entry.([]any)
+	if !ok || len(e) != 2 {
+		return false
+	}
+	text, _ := json.Marshal(e[1])
+	return e[0] == "__proto__" || string(text) == `{"value":null}` || strings.Contains(string(text), `"value":{"value":null}`)
 }
 
 // kvEqual compares, and lets times of expiry that are counted from two clocks differ by what lies between the calls.
@@ -286,7 +309,7 @@ func (g kvGenerator) put() map[string]any {
 	case 0:
 		o["expirationTtl"] = g.one(60, 61, 3600, 1e9, 59, 1, 0, -60, 90.7)
 	case 1:
-		o["expiration"] = g.one(g.now+3600, g.now+1e6, g.now+7200, g.now+5, g.now-5, 0, 1, -1)
+		o["expiration"] = g.one(g.now+3600, g.now+1e6, g.now+7200, g.now+30, g.now-5, 0, 1, -1)
 	case 2:
 		if g.rng.IntN(3) == 0 {
 			o["expiration"], o["expirationTtl"] = g.now+3600, g.one(120, 30)
