@@ -33,7 +33,7 @@ func TestClaimsAreHeld(t *testing.T) {
 	for _, c := range claims {
 		pkg, function, subtest := c[1], c[2], c[3]
 		if sources[pkg] == "" {
-			sources[pkg] = read(t, "../"+pkg+"/*_test.go") + read(t, "../*/"+pkg+"/*_test.go") + read(t, "../"+pkg+"/testdata/escape/*.go")
+			sources[pkg] = read(t, "../"+pkg+"/*_test.go") + read(t, "../*/"+pkg+"/*_test.go") + read(t, "../../test/"+pkg+"/*_test.go") + read(t, "../"+pkg+"/testdata/escape/*.go")
 		}
 		switch {
 		case !strings.Contains(sources[pkg], "func "+function+"(t *testing.T)"):

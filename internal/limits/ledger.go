@@ -69,10 +69,21 @@ type account struct {
 	event    uint64
 	first    time.Duration // the clock before it was seen first
 	sure     time.Duration
+	engine   time.Duration // the engine's own work, which is not the context's
 	doubtful time.Duration
 	variance float64 // of what is doubtful
 	seen     time.Time
 	ended    int // how often it has been terminated
+}
+
+// around is how much the engine uses for an invocation before, between and after its turns, a few of them at least.
+const around = time.Millisecond
+
+// lone charges a time in which the engine did nothing else than run the context, and its own work for it.
+func (a *account) lone(d time.Duration) {
+	engine := min(d, around-a.engine)
+	a.engine += engine
+	a.sure += d - engine
 }
 
 // doubt charges a time of which perhaps all and perhaps nothing is the context's own.
@@ -251,7 +262,7 @@ func (l *ledger) charge(s stretch, used time.Duration) {
 		if s.owner <= l.born {
 			used += carry
 		}
-		a.sure += min(used, l.last.cpu-l.base)
+		a.lone(min(used, l.last.cpu-l.base))
 	case alone: // contexts may have run that no look has seen: those that wait, as a rule
 		sure := min(used, max(l.limit/4, 4*l.period))
 		a.sure += sure

@@ -16,8 +16,8 @@
 // Looks are rare until a context has been seen that may be on its way to its limit, and then frequent, 50 times a limit. When
 // a context may be over it, the process is stopped, because only then is its clock exact, and the context is ended if it is.
 //
-//   - One that has the process to itself, or runs while others wait, is ended within a fraction of a millisecond of its
-//     limit; work of the engine just before and after its turns may be counted in.
+//   - One that has the process to itself, or runs while others wait, is ended 1 to 3 ms after its limit by the process's
+//     clock: the first millisecond is taken for the engine's own work before, between and after its turns.
 //   - One that takes turns with others that are busy is ended when it is over its limit beyond reasonable doubt, as a rule
 //     below twice its limit. Where dozens of contexts take turns shorter than the time between looks, it can be several times
 //     as much: TestRandomTurns has the figures.

@@ -227,7 +227,7 @@ func TestMeter(t *testing.T) {
 		{"spin-after-a-cold-start", 1, []turn{{idle, 20 * ms}, {loading, 100 * ms}, {atWork, 3 * ms}, {1, 200 * ms}}, 1, 11 * ms},
 		{"9ms-in-three-alone", 1, inSlices(1, 3, 3*ms, 20*ms), 0, 0},
 		{"9ms-in-three-among-100", 100, append([]turn{{99, ms}, {idle, 300 * ms}}, inSlices(100, 3, 3*ms, 20*ms)...), 0, 0},
-		{"12ms-in-three-alone", 1, inSlices(1, 3, 4*ms, 20*ms), 1, 11 * ms},
+		{"12ms-in-three-alone", 1, inSlices(1, 3, 4*ms, 20*ms), 1, 115 * ms / 10},
 		{"12ms-in-three-among-100", 100, append([]turn{{99, ms}, {idle, 300 * ms}}, inSlices(100, 3, 4*ms, 20*ms)...), 100, 12 * ms},
 		{"many-small-ones", 100, mix(100, 1, ms), 0, 0},
 		{"the-innocent-runs-first", 2, []turn{{1, 9 * ms}, {2, 100 * ms}}, 2, 14 * ms},
