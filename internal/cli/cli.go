@@ -102,7 +102,8 @@ func (app App) root(std Std) *cobra.Command {
 	root.AddCommand(
 		app.serveCmd(std), app.doctorCmd(std), app.backupCmd(std), app.versionCmd(std),
 		r.group(siteCmd(r)), r.group(namespaceCmd(r)), r.group(scriptCmd(r)), r.group(routeCmd(r)), r.group(zoneCmd(r)),
-		r.group(kvCmd(r)), r.group(r2Cmd(r)), r.group(d1Cmd(r)), r.group(queueCmd(r)), r.group(egressCmd(r)), r.group(tokenCmd(r)),
+		r.group(kvCmd(r)), r.group(r2Cmd(r)), r.group(d1Cmd(r)), r.group(queueCmd(r)), r.group(durableCmd(r)),
+		r.group(secretStoreCmd(r)), r.group(egressCmd(r)), r.group(tokenCmd(r)),
 	)
 	each(root, prepare)
 	return root

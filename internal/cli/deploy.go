@@ -30,7 +30,7 @@ type deployFlags struct {
 	modules, flags, tags, keep             []string
 	vars, jsonVars                         []string
 	kv, r2, d1, queues, services, dispatch []string
-	outbound                               []string
+	outbound, stored                       []string
 	serviceWorker                          bool
 }
 
@@ -67,6 +67,7 @@ func (f *deployFlags) add(fl *pflag.FlagSet) {
 	fl.StringArrayVar(&f.kv, "kv", nil, "binding to a KV namespace: `NAME=TITLE`, or its id")
 	fl.StringArrayVar(&f.queues, "queue", nil, "binding to a queue: `NAME=QUEUE`")
 	fl.StringArrayVar(&f.r2, "r2", nil, "binding to an R2 bucket: `NAME=BUCKET`")
+	fl.StringArrayVar(&f.stored, "stored-secret", nil, "binding to a secret of a secrets store: `NAME=STORE/SECRET`")
 	fl.StringArrayVar(&f.services, "service", nil, "binding to another script: `NAME=SCRIPT`")
 	fl.StringArrayVar(&f.dispatch, "dispatch", nil, "binding to a dispatch namespace: `NAME=NAMESPACE`")
 	fl.StringArrayVar(&f.outbound, "outbound", nil, "what the customers of --dispatch NAME fetch goes to that Worker: `NAME=SCRIPT[:PARAMETER,...]`")
@@ -258,6 +259,7 @@ func (f *deployFlags) bindings(ctx context.Context, c *client.Client) ([]any, er
 		{"r2", f.r2, func(v string) (map[string]any, error) {
 			return map[string]any{"type": "r2_bucket", "bucket_name": v}, nil
 		}},
+		{"stored-secret", f.stored, func(v string) (map[string]any, error) { return storedSecretBinding(ctx, c, v) }},
 		{"service", f.services, func(v string) (map[string]any, error) {
 			name, err := atoll.ParseScriptName(v)
 			return map[string]any{"type": "service", "service": name}, err

@@ -190,3 +190,20 @@ func TestEgress(t *testing.T) {
 	n.run("egress", "get").fails(t, exitUsage, "atoll: error: neither a namespace nor a script is named\natoll: hint: give --namespace NAME, SCRIPT, or both\n")
 	n.run("egress", "set", "router", "--tcp", "yes").fails(t, exitUsage, "atoll: error: --tcp yes\natoll: hint: it is on, off or default\n")
 }
+
+// TestStoredSecrets sees that a value goes from standard input to the API, and that a store and a secret are found by name.
+func TestStoredSecrets(t *testing.T) {
+	const stores, store = "/secrets_store/stores", `{"id":"0123456789abcdef0123456789abcdef","name":"keys"}`
+	const secrets = stores + "/0123456789abcdef0123456789abcdef/secrets"
+	const secret = `{"id":"s1","name":"old","scopes":["workers"]}`
+	n := newNode(t, map[string]string{
+		"GET " + stores: "[" + store + "]", "GET " + secrets: "[" + secret + "]", "POST " + secrets: `[{"id":"s2","name":"new"}]`, "PATCH " + secrets + "/s1": secret,
+	})
+	n.runIn("hush\n", "secrets-store", "secret", "put", "keys", "new", "--comment", "of mine").prints(t, "Store keys has secret new\n")
+	n.did(`POST ` + secrets + ` [{"name":"new","value":"hush","comment":"of mine","scopes":["workers"]}]`)
+	n.runIn("hush2", "secrets-store", "secret", "put", "keys", "old").prints(t, "Store keys has secret old\n")
+	n.did(`PATCH ` + secrets + `/s1 {"value":"hush2"}`)
+	n.runIn("\n", "secrets-store", "secret", "put", "keys", "old").fails(t, exitFailed, "atoll: error: the secret is empty\n"+
+		"atoll: hint: its value is read from standard input: printf %s VALUE | atoll secrets-store secret put STORE SECRET\n")
+	n.did()
+}

@@ -48,19 +48,28 @@ func secretCmd(s *scripts) *cobra.Command {
 const maxSecret = 1 << 20
 
 func (s *scripts) putSecret(ctx context.Context, c *client.Client, ref atoll.ScriptRef, args []string) error {
-	b, err := io.ReadAll(io.LimitReader(s.std.In, maxSecret))
+	text, err := s.readSecret("atoll script secret put NAME SECRET")
 	if err != nil {
-		return fmt.Errorf("read the secret: %w", err)
-	}
-	text := strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r")
-	if text == "" {
-		return hint(errors.New("the secret is empty"), "its value is read from standard input: printf %%s VALUE | atoll script secret put NAME SECRET")
+		return err
 	}
 	sec, err := c.PutSecret(ctx, ref, args[1], text)
 	if err != nil {
 		return err
 	}
 	return s.done(sec, "%s has secret %s", ref, sec.Name)
+}
+
+// readSecret reads a value from standard input, without the newline at its end.
+func (r *remote) readSecret(command string) (string, error) {
+	b, err := io.ReadAll(io.LimitReader(r.std.In, maxSecret))
+	if err != nil {
+		return "", fmt.Errorf("read the secret: %w", err)
+	}
+	text := strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r")
+	if text == "" {
+		return "", hint(errors.New("the secret is empty"), "its value is read from standard input: printf %%s VALUE | %s", command)
+	}
+	return text, nil
 }
 
 func (s *scripts) listSecrets(ctx context.Context, c *client.Client, ref atoll.ScriptRef, _ []string) error {
