@@ -131,6 +131,31 @@ func TestLoad(t *testing.T) {
 	}
 }
 
+// A load whose requests take longer than it goes on until some have been answered.
+func TestLoadOfFewRequests(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		<-time.After(50 * time.Millisecond)
+		w.Write([]byte("right"))
+	}))
+	defer s.Close()
+	in, err := marshal(load{Network: "tcp", Address: s.Listener.Addr().String(), Request: request("h", "/"), Want: "right",
+		Connections: 2, Duration: time.Millisecond, AtLeast: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := loadMain(bytes.NewReader(in), &out); err != nil {
+		t.Fatal(err)
+	}
+	var res loadResult
+	if err := json.Unmarshal(out.Bytes(), &res); err != nil {
+		t.Fatal(err)
+	}
+	if res.Requests < 4 || res.Requests > 5 || res.Errors > 0 || res.Elapsed < 100*time.Millisecond {
+		t.Errorf("%d requests and %d errors in %s", res.Requests, res.Errors, res.Elapsed)
+	}
+}
+
 // An open loop keeps its rate beside a server that stalls, and counts the time for which requests had to wait.
 func TestLoadAtARate(t *testing.T) {
 	stall := make(chan bool, 1)

@@ -25,6 +25,8 @@ type bindingRow struct {
 	bind func(context.Context, *node) ([]map[string]any, error)
 	// options are the same bindings as miniflare's options of a Worker have them.
 	options map[string]any
+	// migrations are of the classes of Durable Objects that the Worker has, as an upload's metadata has them.
+	migrations map[string]any
 	// prepare is the path of a request that is made once before anything is measured, where one is needed.
 	prepare string
 	// path is that of the measured requests, which are all alike; each is answered with want.
@@ -33,14 +35,16 @@ type bindingRow struct {
 
 // bindingRows are measured one after the other, each row with a Worker, a node's script and a miniflare of its own.
 var bindingRows = []bindingRow{
-	{"KV get", kvScript, bindKV, kvOptions, "/prepare", "/get", kvValue},
-	{"KV put", kvScript, bindKV, kvOptions, "", "/put", "put"},
-	{"D1 select", d1Script, bindD1, d1Options, "/prepare", "/select", "name 500"},
-	{"D1 insert", d1Script, bindD1, d1Options, "/prepare", "/insert", "done"},
-	{"R2 get 1 KB", r2Script, bindR2, r2Options, "/prepare", "/get-small", "1000"},
-	{"R2 put 1 KB", r2Script, bindR2, r2Options, "", "/put-small", "1000"},
-	{"R2 get 10 MB", r2Script, bindR2, r2Options, "/prepare", "/get-large", "10000000"},
-	{"R2 put 10 MB", r2Script, bindR2, r2Options, "", "/put-large", "10000000"},
+	{name: "KV get", script: kvScript, bind: bindKV, options: kvOptions, prepare: "/prepare", path: "/get", want: kvValue},
+	{name: "KV put", script: kvScript, bind: bindKV, options: kvOptions, path: "/put", want: "put"},
+	{name: "D1 select", script: d1Script, bind: bindD1, options: d1Options, prepare: "/prepare", path: "/select", want: "name 500"},
+	{name: "D1 insert", script: d1Script, bind: bindD1, options: d1Options, prepare: "/prepare", path: "/insert", want: "done"},
+	{name: "R2 get 1 KB", script: r2Script, bind: bindR2, options: r2Options, prepare: "/prepare", path: "/get-small", want: "1000"},
+	{name: "R2 put 1 KB", script: r2Script, bind: bindR2, options: r2Options, path: "/put-small", want: "1000"},
+	{name: "R2 get 10 MB", script: r2Script, bind: bindR2, options: r2Options, prepare: "/prepare", path: "/get-large", want: "10000000"},
+	{name: "R2 put 10 MB", script: r2Script, bind: bindR2, options: r2Options, path: "/put-large", want: "10000000"},
+	{name: "Durable Object get", script: objectScript, bind: bindObject, options: objectOptions, migrations: objectMigrations, prepare: "/count", path: "/get", want: "counted"},
+	{name: "Durable Object count", script: objectScript, bind: bindObject, options: objectOptions, migrations: objectMigrations, prepare: "/count", path: "/count", want: "counted"},
 }
 
 const (
@@ -72,8 +76,12 @@ func bindKV(ctx context.Context, n *node) ([]map[string]any, error) {
 	return []map[string]any{{"type": "kv_namespace", "name": "KV", "namespace_id": ns.ID}}, nil
 }
 
-// bindingConnections is of the load on each row.
-const bindingConnections = 8
+// bindingConnections and bindingRequests are of the load on each row: a turn goes on until each connection has had some
+// answers, however large they are.
+const (
+	bindingConnections = 8
+	bindingRequests    = 3 * bindingConnections
+)
 
 // bindings measures what a Worker does with its bindings beside the same Worker under miniflare, both reached by a request to
 // the Worker itself, without a dispatch Worker before it.
@@ -115,9 +123,10 @@ func (b *bench) bindingTable(n *node, script string, row bindingRow) error {
 	}
 	rowLoad := func(s subjectServer, d time.Duration) load {
 		return load{Network: s.network, Address: s.address, Request: request(host(script), row.path), Want: row.want,
-			Connections: bindingConnections, Duration: d}
+			Connections: bindingConnections, Duration: d, AtLeast: bindingRequests}
 	}
-	t := newTable(fmt.Sprintf("%s, closed loop, %d connections (%d turns of %s)", row.name, bindingConnections, b.opts.pairs, b.opts.duration),
+	t := newTable(fmt.Sprintf("%s, closed loop, %d connections (%d turns of %s, or %d requests if these take longer)",
+		row.name, bindingConnections, b.opts.pairs, b.opts.duration, bindingRequests),
 		loadColumns, byMiniflare, byAtoll)
 	t.ID = "bindings/" + row.name
 	for _, s := range subjects {
@@ -167,7 +176,7 @@ func (n *node) bound(script string, row bindingRow) error {
 	if err != nil {
 		return err
 	}
-	if err := n.deploy(atoll.ScriptRef{Name: atoll.ScriptName(script)}, row.script, bindings...); err != nil {
+	if err := n.deployMigrated(atoll.ScriptRef{Name: atoll.ScriptName(script)}, row.script, row.migrations, bindings...); err != nil {
 		return err
 	}
 	z, err := n.zone(ctx)

@@ -17,6 +17,9 @@ import (
 // load is a closed loop, in which each connection sends its next request when it has the answer to the one before, or with a
 // Rate an open one: requests are sent when they are due, and wait for a connection where all are in use. Their latency
 // counts from when they were due, so that a server that stalls is not asked less for it.
+//
+// It ends after its Duration, or when AtLeast requests have been answered if that is later: a rate of requests that take
+// longer than the load would be none.
 type load struct {
 	Network     string        `json:"network"` // "tcp" or "unix"
 	Address     string        `json:"address"`
@@ -24,6 +27,7 @@ type load struct {
 	Want        string        `json:"want"` // the body of the right answer
 	Connections int           `json:"connections"`
 	Duration    time.Duration `json:"duration"`
+	AtLeast     int64         `json:"at_least,omitempty"`
 	Rate        float64       `json:"rate,omitempty"` // requests/s of an open loop; 0: a closed one
 }
 
@@ -129,7 +133,7 @@ func (g *generator) loop(start time.Time) error {
 			}
 		}
 		now := time.Now()
-		if now.After(end) {
+		if now.After(end) && g.result.Requests >= g.AtLeast {
 			return nil
 		}
 		if sum := g.result.Requests + g.result.Errors; sum != done {

@@ -145,9 +145,17 @@ func host(name string) string { return name + "." + zone }
 
 // deploy uploads an ES module as a script.
 func (n *node) deploy(ref atoll.ScriptRef, script string, bindings ...map[string]any) error {
+	return n.deployMigrated(ref, script, nil, bindings...)
+}
+
+// deployMigrated uploads one with migrations of its Durable Objects, nil for none.
+func (n *node) deployMigrated(ref atoll.ScriptRef, script string, migrations map[string]any, bindings ...map[string]any) error {
 	meta := map[string]any{"main_module": "worker.js", "compatibility_date": compatibilityDate}
 	if len(bindings) > 0 {
 		meta["bindings"] = bindings
+	}
+	if migrations != nil {
+		meta["migrations"] = migrations
 	}
 	ctx, cancel := context.WithTimeout(n.b.ctx, maxAnswer)
 	defer cancel()

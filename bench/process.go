@@ -85,7 +85,7 @@ func (b *bench) offer(l load) (loadResult, error) {
 	if err != nil {
 		return res, fmt.Errorf("find own program: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(b.ctx, l.Duration+maxAnswer)
+	ctx, cancel := context.WithTimeout(b.ctx, l.Duration+time.Duration(l.AtLeast)*time.Second+maxAnswer)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, self, loadArg)
 	cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
