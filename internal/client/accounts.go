@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 
 	"atoll.dev/atoll/internal/atoll"
@@ -68,4 +69,21 @@ func (c *Client) execIn(ctx context.Context, r request) error {
 		return err
 	}
 	return c.exec(ctx, r)
+}
+
+// copyIn copies the bytes of an answer to w, under the account.
+func (c *Client) copyIn(ctx context.Context, r request, w io.Writer) error {
+	r, err := c.inAccount(ctx, r)
+	if err != nil {
+		return err
+	}
+	res, err := c.send(ctx, r)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if _, err := io.Copy(w, res.Body); err != nil {
+		return fmt.Errorf("read answer: %w", err)
+	}
+	return nil
 }

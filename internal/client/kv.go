@@ -50,19 +50,7 @@ func (c *Client) KVKeys(ctx context.Context, id, prefix string) iter.Seq2[wire.K
 
 // KVGet copies the value of a key to w.
 func (c *Client) KVGet(ctx context.Context, id, key string, w io.Writer) error {
-	r, err := c.inAccount(ctx, request{method: http.MethodGet, path: kvPath(id, "values", key)})
-	if err != nil {
-		return err
-	}
-	res, err := c.send(ctx, r)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
-	if _, err := io.Copy(w, res.Body); err != nil {
-		return fmt.Errorf("read value of %q: %w", key, err)
-	}
-	return nil
+	return c.copyIn(ctx, request{method: http.MethodGet, path: kvPath(id, "values", key)}, w)
 }
 
 // KVOptions are what a value may have besides its bytes.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"io"
 	"iter"
 	"net/http"
@@ -59,19 +58,7 @@ func (c *Client) R2Objects(ctx context.Context, bucket, prefix string) iter.Seq2
 
 // R2Get copies the content of an object to w.
 func (c *Client) R2Get(ctx context.Context, bucket, key string, w io.Writer) error {
-	r, err := c.inAccount(ctx, request{method: http.MethodGet, path: r2Path(bucket, "objects", key)})
-	if err != nil {
-		return err
-	}
-	res, err := c.send(ctx, r)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
-	if _, err := io.Copy(w, res.Body); err != nil {
-		return fmt.Errorf("read object %q: %w", key, err)
-	}
-	return nil
+	return c.copyIn(ctx, request{method: http.MethodGet, path: r2Path(bucket, "objects", key)}, w)
 }
 
 // R2Put stores an object, whose content has size bytes; -1 where that is not known.

@@ -2,18 +2,13 @@ package d1
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
-	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -32,66 +27,10 @@ type oracle struct {
 
 func startOracle(t *testing.T) *oracle {
 	t.Helper()
-	bin := workerdtest.Binary(t)
-	dir, err := os.MkdirTemp("", "d1") // a Unix socket's path has at most 107 bytes
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	if err := os.CopyFS(dir, os.DirFS("testdata/engine")); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Mkdir(filepath.Join(dir, "disk"), 0o700); err != nil {
-		t.Fatal(err)
-	}
 	o := &oracle{t: t, store: openStore(t, t.TempDir(), Options{})}
 	o.id = newDatabase(t, o.store, "one")
-	l, err := net.Listen("unix", filepath.Join(dir, "ours.sock"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := &http.Server{Handler: o.store.Handler(account, o.id)}
-	go server.Serve(l)
-	t.Cleanup(func() { server.Close() })
-
-	var stderr bytes.Buffer
-	cmd := exec.Command(bin.Path, "serve", "--experimental", "config.capnp")
-	cmd.Dir, cmd.Stderr, cmd.Env = dir, &stderr, []string{}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	exited := make(chan struct{})
-	go func() { cmd.Wait(); close(exited) }()
-	t.Cleanup(func() {
-		cmd.Process.Kill()
-		<-exited
-		if t.Failed() {
-			t.Logf("workerd's stderr:\n%.4000s", &stderr)
-		}
-	})
-	tr := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return dialSoon(ctx, filepath.Join(dir, "main.sock"), exited)
-	}}
-	t.Cleanup(tr.CloseIdleConnections)
-	o.client = &http.Client{Transport: tr}
+	o.client = workerdtest.ServeDir(t, "testdata/engine", o.store.Handler(account, o.id)).Client(t, "main")
 	return o
-}
-
-// dialSoon connects to a socket that a process which just started is about to make.
-func dialSoon(ctx context.Context, path string, exited <-chan struct{}) (net.Conn, error) {
-	for {
-		conn, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
-		if err == nil {
-			return conn, nil
-		}
-		select {
-		case <-exited:
-			return nil, fmt.Errorf("workerd exited: %w", err)
-		case <-ctx.Done():
-			return nil, err
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
 }
 
 // step is one operation of the Worker on its two bindings.

@@ -2,16 +2,11 @@ package kv
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -32,66 +27,10 @@ type engine struct {
 
 func startEngine(t *testing.T) *engine {
 	t.Helper()
-	bin := workerdtest.Binary(t)
-	dir, err := os.MkdirTemp("", "kv") // a Unix socket's path has at most 107 bytes
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	if err := os.CopyFS(dir, os.DirFS("testdata/engine")); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Mkdir(filepath.Join(dir, "disk"), 0o700); err != nil {
-		t.Fatal(err)
-	}
 	e := &engine{t: t, store: openStore(t, t.TempDir(), Options{})}
 	e.id = newSpace(t, e.store, "one")
-	l, err := net.Listen("unix", filepath.Join(dir, "ours.sock"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := &http.Server{Handler: e.store.Handler(e.id)}
-	go server.Serve(l)
-	t.Cleanup(func() { server.Close() })
-
-	var stderr bytes.Buffer
-	cmd := exec.Command(bin.Path, "serve", "--experimental", "config.capnp")
-	cmd.Dir, cmd.Stderr, cmd.Env = dir, &stderr, []string{}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	exited := make(chan struct{})
-	go func() { cmd.Wait(); close(exited) }()
-	t.Cleanup(func() {
-		cmd.Process.Kill()
-		<-exited
-		if t.Failed() {
-			t.Logf("workerd's stderr:\n%s", &stderr)
-		}
-	})
-	tr := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return dialSoon(ctx, filepath.Join(dir, "main.sock"), exited)
-	}}
-	t.Cleanup(tr.CloseIdleConnections)
-	e.client = &http.Client{Transport: tr}
+	e.client = workerdtest.ServeDir(t, "testdata/engine", e.store.Handler(e.id)).Client(t, "main")
 	return e
-}
-
-// dialSoon connects to a socket that a process which just started is about to make.
-func dialSoon(ctx context.Context, path string, exited <-chan struct{}) (net.Conn, error) {
-	for {
-		conn, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
-		if err == nil {
-			return conn, nil
-		}
-		select {
-		case <-exited:
-			return nil, fmt.Errorf("workerd exited: %w", err)
-		case <-ctx.Done():
-			return nil, err
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
 }
 
 // step is one operation of the Worker on its two bindings.

@@ -7,6 +7,7 @@ package workerdtest
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
+	"time"
 
 	"atoll.dev/atoll/internal/workerd"
 )
@@ -49,14 +51,9 @@ func Serve(t testing.TB, cfg workerd.Config, args ...string) *Server {
 	if err != nil {
 		t.Fatalf("encode: %v", err)
 	}
-	s := &Server{sockets: map[string]string{}, exited: make(chan struct{})}
-	cmd := exec.Command(Binary(t).Path, append([]string{"serve", "--binary", "-"}, args...)...)
-	cmd.Stdin, cmd.Stderr, cmd.Env = bytes.NewReader(msg), &s.stderr, []string{}
-	dir, err := os.MkdirTemp("", "wd") // t.TempDir may be longer than the 107 bytes of a Unix socket's path
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	s, cmd := command(t, append([]string{"serve", "--binary", "-"}, args...)...)
+	cmd.Stdin = bytes.NewReader(msg)
+	dir := socketDir(t)
 	for i, sock := range cfg.Sockets {
 		path := filepath.Join(dir, sock.Name)
 		f := listen(t, path)
@@ -65,6 +62,45 @@ func Serve(t testing.TB, cfg workerd.Config, args ...string) *Server {
 		cmd.Args = append(cmd.Args, "--socket-fd", sock.Name+"="+strconv.Itoa(3+i))
 		cmd.ExtraFiles = append(cmd.ExtraFiles, f)
 	}
+	s.start(t, cmd)
+	return s
+}
+
+// ServeDir starts workerd with a copy of dir, which has a config.capnp and an empty directory disk beside it. The
+// configuration finds handler at unix:ours.sock, and its own socket, unix:main.sock, is the one called "main".
+func ServeDir(t testing.TB, dir string, handler http.Handler) *Server {
+	t.Helper()
+	own := socketDir(t)
+	if err := os.CopyFS(own, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(own, "disk"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("unix", filepath.Join(own, "ours.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours := &http.Server{Handler: handler}
+	go ours.Serve(l)
+	t.Cleanup(func() { ours.Close() })
+	s, cmd := command(t, "serve", "--experimental", "config.capnp")
+	cmd.Dir = own
+	s.sockets["main"] = filepath.Join(own, "main.sock")
+	s.start(t, cmd)
+	return s
+}
+
+func command(t testing.TB, args ...string) (*Server, *exec.Cmd) {
+	t.Helper()
+	s := &Server{sockets: map[string]string{}, exited: make(chan struct{})}
+	cmd := exec.Command(Binary(t).Path, args...)
+	cmd.Stderr, cmd.Env = &s.stderr, []string{}
+	return s, cmd
+}
+
+func (s *Server) start(t testing.TB, cmd *exec.Cmd) {
+	t.Helper()
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("start workerd: %v", err)
 	}
@@ -72,10 +108,20 @@ func Serve(t testing.TB, cfg workerd.Config, args ...string) *Server {
 	go func() { cmd.Wait(); close(s.exited) }()
 	t.Cleanup(func() {
 		if stderr := s.Stop(); t.Failed() {
-			t.Logf("workerd's stderr:\n%s", stderr)
+			t.Logf("workerd's stderr:\n%.4000s", stderr)
 		}
 	})
-	return s
+}
+
+// socketDir makes a directory for Unix sockets, whose paths have at most 107 bytes: t.TempDir may be longer.
+func socketDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "wd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }
 
 func listen(t testing.TB, path string) *os.File {
@@ -97,10 +143,27 @@ func listen(t testing.TB, path string) *os.File {
 func (s *Server) Client(t testing.TB, socket string) *http.Client {
 	path := s.sockets[socket]
 	tr := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", path)
+		return s.dialSoon(ctx, path)
 	}}
 	t.Cleanup(tr.CloseIdleConnections)
 	return &http.Client{Transport: tr}
+}
+
+// dialSoon connects to a socket that the process may be about to make.
+func (s *Server) dialSoon(ctx context.Context, path string) (net.Conn, error) {
+	for {
+		conn, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
+		if err == nil {
+			return conn, nil
+		}
+		select {
+		case <-s.exited:
+			return nil, fmt.Errorf("workerd exited: %w", err)
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
 }
 
 // Stderr waits until the process ends by itself and returns what it wrote.
