@@ -50,6 +50,7 @@ func (a *API) listDurableObjects(q *request) (any, error) {
 	info := &wire.ResultInfo{Count: len(out)}
 	if more {
 		info.Cursor = ids[len(ids)-1]
+		info.Cursors = &wire.Cursors{After: info.Cursor} // where the SDKs since their fifth version look
 	}
 	return page{out, info}, nil
 }

@@ -85,6 +85,6 @@ func (a *API) getScriptSettings(q *request) (any, error) {
 // notServed is the answer to what Cloudflare has and this node has not yet, where a bare 404 would mislead.
 func notServed(what string) func(*API, *request) (any, error) {
 	return func(*API, *request) (any, error) {
-		return nil, fault.Newf(fault.Invalid, 10015, "%s are not served by this node yet", what)
+		return nil, fault.Newf(fault.Invalid, 10015, "this node does not serve %s yet", what)
 	}
 }

@@ -69,3 +69,25 @@ func (a *API) patchSecrets(q *request) (any, error) {
 	}
 	return out, nil
 }
+
+// patchNewestVersion makes a version with other secrets than the newest has, which is not deployed: wrangler versions secret.
+// https://developers.cloudflare.com/api/resources/workers/subresources/beta/subresources/workers/subresources/versions/
+func (a *API) patchNewestVersion(q *request) (any, error) {
+	body, err := q.read()
+	if err != nil {
+		return nil, err
+	}
+	patch, err := upload.ParseVersionPatch(body)
+	if err != nil {
+		return nil, err
+	}
+	s, v, err := a.Deploy.NewestSecrets(q.Context(), q.ref, patch, q.source())
+	if err != nil {
+		return nil, err
+	}
+	return wire.WorkerVersion{
+		ID: string(v.ID), Number: v.Number, CreatedOn: wire.Time{Time: v.Created}, Annotations: annotations(v.Annotations), Source: v.Source,
+		Bindings: showBindings(v), CompatibilityDate: v.CompatibilityDate, CompatibilityFlags: orEmpty(v.CompatibilityFlags),
+		MainModule: v.MainModule, MigrationTag: s.MigrationTag, StartupTimeMs: v.StartupMs, UsageModel: usageModel(v),
+	}, nil
+}

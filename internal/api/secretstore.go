@@ -1,6 +1,9 @@
 package api
 
 import (
+	"bytes"
+	"encoding/json"
+	"slices"
 	"strings"
 
 	"atoll.dev/atoll/internal/auth"
@@ -16,6 +19,7 @@ func secretStoreRoutes() []endpoint {
 		{"GET", acct + "/secrets_store/quota", auth.AccountRead, (*API).secretStoreQuota},
 		{"GET", secretStores, auth.AccountRead, (*API).listSecretStores},
 		{"POST", secretStores, auth.AccountWrite, (*API).postSecretStore},
+		{"GET", one, auth.AccountRead, (*API).getSecretStore},
 		{"DELETE", one, auth.AccountWrite, (*API).deleteSecretStore},
 		{"GET", one + "/secrets", auth.AccountRead, (*API).listStoredSecrets},
 		{"POST", one + "/secrets", auth.AccountWrite, (*API).postStoredSecrets},
@@ -73,12 +77,41 @@ func (a *API) listSecretStores(q *request) (any, error) {
 	return paged(q, out)
 }
 
+// postSecretStore makes a store. The SDKs before their seventh version send it in a list of one, and read such a list.
 func (a *API) postSecretStore(q *request) (any, error) {
-	var in wire.StoredSecretChange
+	var in storeOrList
 	if err := q.decode(&in); err != nil {
 		return nil, err
 	}
-	s, err := a.Store.CreateSecretStore(q.Context(), q.account, in.Name)
+	if len(in.stores) != 1 {
+		return nil, fault.New(fault.Invalid, 1002, "the body must be one store")
+	}
+	s, err := a.Store.CreateSecretStore(q.Context(), q.account, in.stores[0].Name)
+	if err != nil {
+		return nil, err
+	}
+	if in.list {
+		return []wire.SecretStore{showSecretStore(q, s)}, nil
+	}
+	return showSecretStore(q, s), nil
+}
+
+// storeOrList is a store, or a list of stores.
+type storeOrList struct {
+	stores []wire.StoredSecretChange
+	list   bool
+}
+
+func (s *storeOrList) UnmarshalJSON(b []byte) error {
+	if s.list = bytes.HasPrefix(b, []byte("[")); s.list {
+		return json.Unmarshal(b, &s.stores)
+	}
+	s.stores = make([]wire.StoredSecretChange, 1)
+	return json.Unmarshal(b, &s.stores[0])
+}
+
+func (a *API) getSecretStore(q *request) (any, error) {
+	s, err := a.Store.SecretStore(q.Context(), q.account, q.path("store"))
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +119,7 @@ func (a *API) postSecretStore(q *request) (any, error) {
 }
 
 func (a *API) deleteSecretStore(q *request) (any, error) {
-	s, err := a.Store.DeleteSecretStore(q.Context(), q.account, q.path("store"))
+	s, err := a.Store.DeleteSecretStore(q.Context(), q.account, q.path("store"), q.URL.Query().Get("force") == "true")
 	if err != nil {
 		return nil, err
 	}
@@ -103,6 +136,9 @@ func (a *API) listStoredSecrets(q *request) (any, error) {
 		if strings.Contains(s.Name, q.URL.Query().Get("search")) {
 			out = append(out, s)
 		}
+	}
+	if q.URL.Query().Get("direction") == "desc" {
+		slices.Reverse(out)
 	}
 	return paged(q, out)
 }

@@ -46,4 +46,22 @@ func TestSecretStores(t *testing.T) {
 	n.ok(&got, "DELETE", one, "")
 	n.fails(404, 1001, "GET", one, "")
 	n.ok(&list, "DELETE", secrets, `[{"id":"`+made[1].ID+`"}]`)
+
+	// What the SDKs send besides: a list of one store, the order of a list, the end of a store with all that it holds.
+	var stores []wire.SecretStore
+	if n.ok(&stores, "POST", all, `[{"name":"other"}]`); len(stores) != 1 || stores[0].Name != "other" {
+		t.Errorf("made %+v", stores)
+	}
+	n.fails(400, 1002, "POST", all, `[]`)
+	n.fails(400, 1002, "POST", all, `[{"name":"a"},{"name":"b"}]`)
+	n.ok(&made, "POST", secrets, `[{"name":"a","value":"x","scopes":["workers"]},{"name":"b","value":"x","scopes":["workers"]}]`)
+	if n.ok(&list, "GET", secrets+"?order=name&direction=desc", ""); len(list) != 3 || list[0].Name != "copy" || list[2].Name != "a" {
+		t.Errorf("from the last to the first: %+v", list)
+	}
+	if n.ok(&s, "GET", all+"/"+s.ID, ""); s.Name != "main" {
+		t.Errorf("got %+v", s)
+	}
+	n.ok(&s, "DELETE", all+"/"+s.ID+"?force=true", "")
+	n.fails(404, 1001, "GET", all+"/"+s.ID, "")
+	n.fails(404, 1001, "GET", secrets, "")
 }

@@ -81,7 +81,30 @@ func showScriptSettings(s *atoll.Script) wire.ScriptSettings {
 func showBindings(v *atoll.Version) []json.RawMessage {
 	out := make([]json.RawMessage, 0, len(v.Bindings))
 	for _, b := range v.Bindings {
+		if b.Type == "durable_object_namespace" {
+			out = append(out, withNamespaceID(b.Fields, v.Classes))
+			continue
+		}
 		out = append(out, b.Fields)
+	}
+	return out
+}
+
+// withNamespaceID is a binding to a class with the id of its objects' namespace, which Terraform and the SDKs read from it.
+func withNamespaceID(binding json.RawMessage, classes []atoll.Class) json.RawMessage {
+	var fields map[string]json.RawMessage
+	var name string
+	if json.Unmarshal(binding, &fields) != nil || fields["namespace_id"] != nil || json.Unmarshal(fields["class_name"], &name) != nil {
+		return binding
+	}
+	class, ok := atoll.FindClass(classes, name)
+	if !ok {
+		return binding
+	}
+	fields["namespace_id"] = json.RawMessage(`"` + class.ID + `"`)
+	out, err := json.Marshal(fields)
+	if err != nil {
+		return binding
 	}
 	return out
 }

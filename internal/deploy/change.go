@@ -61,26 +61,60 @@ func (s *Service) PutSecret(ctx context.Context, ref atoll.ScriptRef, secret ato
 
 // BulkSecrets sets and deletes secrets, all in one version. Deleting one that is not there is no error.
 func (s *Service) BulkSecrets(ctx context.Context, ref atoll.ScriptRef, changes []upload.SecretChange, source string) (*atoll.Script, error) {
-	return s.alter(ctx, ref, "put secrets of", func(d *draft) error {
+	return s.alter(ctx, ref, "put secrets of", func(d *draft) (err error) {
 		d.source, d.trigger = source, "secret"
-		list := slices.Clone(d.version.Bindings)
-		for _, c := range changes {
-			i := slices.IndexFunc(list, func(b atoll.Binding) bool { return b.Name == c.Name })
-			switch {
-			case i >= 0 && !isSecret(list[i]):
-				return fault.Newf(fault.Invalid, 10053, "Binding name '%s' already in use. Please use a different name and try again.", c.Name)
-			case c.Secret == nil && i >= 0:
-				list = slices.Delete(list, i, i+1)
-			case c.Secret == nil:
-			case i >= 0:
-				list[i] = *c.Secret
-			default:
-				list = append(list, *c.Secret)
-			}
-		}
-		d.version.Bindings = list
-		return nil
+		d.version.Bindings, err = withSecrets(d.version.Bindings, changes)
+		return err
 	})
+}
+
+// NewestSecrets sets and deletes secrets in a version that is the newest one but for them, and does not deploy it.
+func (s *Service) NewestSecrets(ctx context.Context, ref atoll.ScriptRef, p upload.VersionPatch, source string) (*atoll.Script, *atoll.Version, error) {
+	release, err := s.locks.acquire(ctx, ref)
+	if err != nil {
+		return nil, nil, fmt.Errorf("patch newest version of %s: %w", ref, err)
+	}
+	defer release()
+	cur, err := s.current(ctx, ref, false)
+	switch {
+	case err == nil && cur.script == nil:
+		err = ref.NotFound()
+	case err == nil && cur.base == nil:
+		err = fault.New(fault.Invalid, 10222, "This Worker has no versions.") // wrangler tells its user what to do
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("patch newest version of %s: %w", ref, err)
+	}
+	d := draft{ref: ref, current: cur, version: clone(cur.base), source: source, trigger: "secret"}
+	d.version.Annotations = p.Annotations
+	if d.version.Bindings, err = withSecrets(d.version.Bindings, p.Secrets); err != nil {
+		return nil, nil, fmt.Errorf("patch newest version of %s: %w", ref, err)
+	}
+	script, err := s.commit(ctx, &d)
+	if err != nil {
+		return nil, nil, fmt.Errorf("patch newest version of %s: %w", ref, err)
+	}
+	return script, &d.version, nil
+}
+
+// withSecrets is bindings but for changes of secrets. Deleting one that is not there changes nothing.
+func withSecrets(bindings []atoll.Binding, changes []upload.SecretChange) ([]atoll.Binding, error) {
+	list := slices.Clone(bindings)
+	for _, c := range changes {
+		i := slices.IndexFunc(list, func(b atoll.Binding) bool { return b.Name == c.Name })
+		switch {
+		case i >= 0 && !isSecret(list[i]):
+			return nil, fault.Newf(fault.Invalid, 10053, "Binding name '%s' already in use. Please use a different name and try again.", c.Name)
+		case c.Secret == nil && i >= 0:
+			list = slices.Delete(list, i, i+1)
+		case c.Secret == nil:
+		case i >= 0:
+			list[i] = *c.Secret
+		default:
+			list = append(list, *c.Secret)
+		}
+	}
+	return list, nil
 }
 
 // DeleteSecret removes one secret.

@@ -241,3 +241,37 @@ func TestDelete(t *testing.T) {
 		t.Errorf("script is %+v", s)
 	}
 }
+
+// The secrets of a version that is not deployed: made from the newest, and the active one goes on.
+func TestNewestSecrets(t *testing.T) {
+	b := newBench(t, Options{})
+	ctx := context.Background()
+	patch := func(body string) upload.VersionPatch {
+		p, err := upload.ParseVersionPatch([]byte(body))
+		ok(t, err)
+		return p
+	}
+	_, _, err := b.NewestSecrets(ctx, front, patch(`{"env":{}}`), "wrangler")
+	refused(t, err, 10007, "")
+	b.deployed(t, front, `{"main_module":"w.js","bindings":[{"type":"plain_text","name":"P","text":"x"}]}`, "w.js", fetch)
+	_, v, err := b.NewestSecrets(ctx, front, patch(`{"env":{"S":{"type":"secret_text","text":"one"}},"annotations":{"workers/message":"m","workers/tag":"t"}}`), "wrangler")
+	ok(t, err)
+	if got := bindings(v); got != "P:plain_text S:secret_text=one" || v.Number != 2 || v.Annotations["workers/message"] != "m" || v.Annotations["workers/tag"] != "t" || v.Source != "wrangler" {
+		t.Errorf("got %s, %+v", got, v)
+	}
+	_, v, err = b.NewestSecrets(ctx, front, patch(`{"env":{"T":{"type":"secret_text","text":"two"}}}`), "wrangler")
+	ok(t, err)
+	if got := bindings(v); got != "P:plain_text S:secret_text=one T:secret_text=two" {
+		t.Errorf("on top of the newest: %s", got)
+	}
+	if got := bindings(b.run.serving(t, front)); got != "P:plain_text" {
+		t.Errorf("serving %s", got)
+	}
+	_, v, err = b.NewestSecrets(ctx, front, patch(`{"env":{"S":null,"GONE":null}}`), "wrangler")
+	ok(t, err)
+	if got := bindings(v); got != "P:plain_text T:secret_text=two" {
+		t.Errorf("without S: %s", got)
+	}
+	_, _, err = b.NewestSecrets(ctx, front, patch(`{"env":{"P":null}}`), "wrangler")
+	refused(t, err, 10053, "Binding name 'P' already in use.")
+}

@@ -146,7 +146,7 @@ func callEverything(t *testing.T, db *DB) {
 	must(db.StoredSecretValue(ctx, acct, secrets.ID, "a"))
 	must(db.StoredSecrets(ctx, acct, secrets.ID))
 	must(db.DeleteStoredSecrets(ctx, acct, secrets.ID, []string{stored[0].ID}))
-	must(db.DeleteSecretStore(ctx, acct, secrets.ID))
+	must(db.DeleteSecretStore(ctx, acct, secrets.ID, false))
 	must(db.Namespace(ctx, acct, prod))
 	must(db.Namespaces(ctx, acct))
 	must(db.UpdateNamespace(ctx, acct, prod, NamespaceChange{}))

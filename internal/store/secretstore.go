@@ -108,10 +108,15 @@ func (db *DB) CreateSecretStore(ctx context.Context, account atoll.AccountID, na
 }
 
 // DeleteSecretStore removes a store that holds nothing.
-func (db *DB) DeleteSecretStore(ctx context.Context, account atoll.AccountID, id string) (s SecretStore, err error) {
+func (db *DB) DeleteSecretStore(ctx context.Context, account atoll.AccountID, id string, force bool) (s SecretStore, err error) {
 	err = db.write(ctx, func(ctx context.Context, tx sqlite.Session) error {
 		if s, err = secretStore(ctx, tx, account, id); err != nil {
 			return err
+		}
+		if force {
+			if _, err := sqlite.Run(ctx, tx, "DELETE FROM stored_secrets WHERE store = ?", id); err != nil {
+				return err
+			}
 		}
 		_, err := sqlite.One(ctx, tx, sqlite.Value[string], "SELECT id FROM stored_secrets WHERE store = ? LIMIT 1", id)
 		if err == nil {
@@ -125,6 +130,15 @@ func (db *DB) DeleteSecretStore(ctx context.Context, account atoll.AccountID, id
 	})
 	if err != nil {
 		return s, fmt.Errorf("delete secret store %s: %w", id, err)
+	}
+	return s, nil
+}
+
+// SecretStore returns a store by its id.
+func (db *DB) SecretStore(ctx context.Context, account atoll.AccountID, id string) (SecretStore, error) {
+	s, err := secretStore(ctx, db.reads, account, id)
+	if err != nil {
+		return s, fmt.Errorf("get secret store %s: %w", id, err)
 	}
 	return s, nil
 }

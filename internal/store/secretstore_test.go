@@ -59,7 +59,7 @@ func TestSecretStores(t *testing.T) {
 		"list": second(db.StoredSecrets(ctx, other, s.ID)), "get": second(db.StoredSecret(ctx, other, s.ID, a)), "value": second(db.StoredSecretValue(ctx, other, s.ID, "a")),
 		"create": second(db.CreateStoredSecrets(ctx, other, s.ID, []SecretChange{{Name: "x", Value: text("x"), Scopes: workers}})),
 		"update": second(db.UpdateStoredSecret(ctx, other, s.ID, a, SecretChange{Value: text("x")})), "delete": second(db.DeleteStoredSecrets(ctx, other, s.ID, []string{a})),
-		"duplicate": second(db.DuplicateStoredSecret(ctx, other, s.ID, a, SecretChange{Name: "x", Scopes: workers})), "delete store": second(db.DeleteSecretStore(ctx, other, s.ID)),
+		"duplicate": second(db.DuplicateStoredSecret(ctx, other, s.ID, a, SecretChange{Name: "x", Scopes: workers})), "delete store": second(db.DeleteSecretStore(ctx, other, s.ID, false)),
 	} {
 		if fault.KindOf(err) != fault.NotFound {
 			t.Errorf("%s by another account: %v", what, err)
@@ -86,13 +86,13 @@ func TestSecretStores(t *testing.T) {
 	if v, _ := db.StoredSecretValue(ctx, acct, s.ID, "copy"); v != "new" {
 		t.Errorf("the copy is %q", v)
 	}
-	_, err = db.DeleteSecretStore(ctx, acct, s.ID)
+	_, err = db.DeleteSecretStore(ctx, acct, s.ID, false)
 	refused(t, err, fault.Conflict, 1003)
 	_, err = db.DeleteStoredSecrets(ctx, acct, s.ID, []string{a, "nope"})
 	refused(t, err, fault.NotFound, 1001)
 	_, err = db.DeleteStoredSecrets(ctx, acct, s.ID, []string{a, b, d.ID})
 	ok(t, err)
-	_, err = db.DeleteSecretStore(ctx, acct, s.ID)
+	_, err = db.DeleteSecretStore(ctx, acct, s.ID, false)
 	ok(t, err)
 }
 

@@ -87,6 +87,11 @@ func FuzzMetadata(f *testing.F) {
 			t.Errorf("a secret without a value: %+v", b)
 		}
 		_, _ = ParseSecrets([]byte(raw)) // must not panic
+		if p, err := ParseVersionPatch([]byte(raw)); err != nil {
+			checkErr(t, err)
+		} else if len(p.Secrets) > MaxSecrets {
+			t.Errorf("%d secrets at once", len(p.Secrets))
+		}
 	})
 }
 

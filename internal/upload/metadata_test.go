@@ -202,6 +202,22 @@ func TestParseSecrets(t *testing.T) {
 	}
 }
 
+func TestParseVersionPatch(t *testing.T) {
+	got, err := ParseVersionPatch([]byte(`{"env":{"B":null,"A":{"text":"v","type":"secret_text"}},"annotations":{"workers/message":"m","workers/tag":null}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Secrets) != 2 || describe(*got.Secrets[0].Secret, nil) != `secret_text A "v"` || got.Secrets[1].Secret != nil || len(got.Annotations) != 1 {
+		t.Errorf("got %+v", got)
+	}
+	for _, bad := range []string{``, `[]`, `null`, `{"env":[]}`, `{"env":{"A":1}}`, `{"env":{"A":{"type":"plain_text","text":"v"}}}`, `{"annotations":1}`,
+		`{"compatibility_date":"2026-01-01"}`, `{"env":{` + manySecrets(101) + `}}`} {
+		if _, err := ParseVersionPatch([]byte(bad)); fault.KindOf(err) != fault.Invalid {
+			t.Errorf("%.60s: %v", bad, err)
+		}
+	}
+}
+
 func manySecrets(n int) string {
 	var list []string
 	for i := range n {

@@ -2,6 +2,7 @@ package upload
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -36,6 +37,40 @@ func ParseSecrets(body []byte) ([]SecretChange, error) {
 	if len(patch) > MaxSecrets {
 		return nil, fault.Newf(fault.Invalid, 10021, "too many secrets: at most %d can be changed at once", MaxSecrets)
 	}
+	return parseChanges(patch)
+}
+
+// VersionPatch is what a new version has that is otherwise as the newest.
+type VersionPatch struct {
+	Secrets     []SecretChange
+	Annotations map[string]string
+}
+
+// ParseVersionPatch reads the body of PATCH workers/{name}/versions/latest, a JSON merge patch of a version:
+// {"env": {"A": {"type": "secret_text", "text": "..."}, "B": null}, "annotations": {"workers/message": "..."}}. Secrets are what
+// wrangler versions secret changes so; whatever else a version has comes with an upload.
+func ParseVersionPatch(body []byte) (VersionPatch, error) {
+	d := document{root: "version"}
+	if json.Unmarshal(body, &d.obj) != nil || d.obj == nil {
+		return VersionPatch{}, fault.New(fault.Invalid, 10026, "could not parse the request body: it must be a JSON object")
+	}
+	out := VersionPatch{Annotations: d.annotations()}
+	_, env := d.object("env")
+	for _, key := range slices.Sorted(maps.Keys(d.obj)) {
+		d.wrong(key, "left out: env and annotations can be patched, the rest comes with an upload")
+	}
+	if len(env.obj) > MaxSecrets {
+		d.wrong("env", fmt.Sprintf("of at most %d secrets", MaxSecrets))
+	}
+	if d.err != nil {
+		return VersionPatch{}, d.err
+	}
+	var err error
+	out.Secrets, err = parseChanges(env.obj)
+	return out, err
+}
+
+func parseChanges(patch map[string]json.RawMessage) ([]SecretChange, error) {
 	changes := make([]SecretChange, 0, len(patch))
 	for _, name := range slices.Sorted(maps.Keys(patch)) {
 		c := SecretChange{Name: name}

@@ -81,3 +81,19 @@ type DeploymentRequest struct {
 	Versions    []DeploymentVersion `json:"versions"`
 	Annotations map[string]*string  `json:"annotations,omitempty"`
 }
+
+// WorkerVersion is a version as the newer resource of a Worker has it, where what it is made of is not nested.
+type WorkerVersion struct {
+	ID                 string            `json:"id"`
+	Number             int               `json:"number"`
+	CreatedOn          Time              `json:"created_on"`
+	Annotations        map[string]string `json:"annotations"`
+	Source             string            `json:"source"`
+	Bindings           []json.RawMessage `json:"bindings"`
+	CompatibilityDate  string            `json:"compatibility_date"`
+	CompatibilityFlags []string          `json:"compatibility_flags"`
+	MainModule         string            `json:"main_module,omitempty"`
+	MigrationTag       string            `json:"migration_tag,omitempty"`
+	StartupTimeMs      int64             `json:"startup_time_ms"`
+	UsageModel         string            `json:"usage_model"`
+}

@@ -104,6 +104,66 @@ func TestWranglerSecrets(t *testing.T) {
 	matches(t, w.fails("secret", "delete", "API_KEY"), `10056`)
 }
 
+// wrangler versions secret put, bulk, delete: each makes a version, on top of the newest, that serves nobody until it is deployed.
+func TestWranglerVersionsSecret(t *testing.T) {
+	t.Parallel()
+	n := startNode(t)
+	w := n.wrangler("greeter")
+	w.ok("deploy")
+	made := func(out string) string {
+		t.Helper()
+		m := regexp.MustCompile(`Created version (` + uuidPattern + `)`).FindStringSubmatch(out)
+		if m == nil {
+			t.Fatalf("no version in:\n%s", out)
+		}
+		return m[1]
+	}
+	first := made(w.okInput("k1", "versions", "secret", "put", "API_KEY", "--message", "the first key", "--tag", "v1"))
+	w.write("secrets.json", `{"OTHER":"x"}`)
+	made(w.ok("versions", "secret", "bulk", "secrets.json"))
+	last := made(w.ok("versions", "secret", "delete", "API_KEY"))
+	n.greeterSays("greeter: no key")
+	matches(t, w.ok("versions", "view", first), `the first key`)
+	matches(t, w.ok("versions", "list"), `Tag: +v1`)
+	w.ok("versions", "deploy", first+"@100%", "--yes")
+	n.greeterSays("greeter: k1")
+	w.ok("versions", "deploy", last+"@100%", "--yes")
+	n.greeterSays("greeter: no key")
+	list := w.ok("versions", "secret", "list")
+	matches(t, list, `Secret Name: OTHER`)
+	if strings.Contains(list, "API_KEY") {
+		t.Errorf("the deleted secret is listed:\n%s", list)
+	}
+	matches(t, w.fails("versions", "secret", "delete", "API_KEY", "--name", "nobody"), `10007`)
+}
+
+// What wrangler has commands for and a node has not is refused by name.
+func TestWranglerUnserved(t *testing.T) {
+	t.Parallel()
+	n := startNode(t)
+	w := n.wrangler("")
+	w.ok("r2", "bucket", "create", "gallery")
+	for _, c := range []struct{ what, command string }{
+		{"locks of buckets", "r2 bucket lock list gallery"},
+		{"public addresses of buckets", "r2 bucket domain list gallery"},
+		{"public addresses of buckets", "r2 bucket dev-url get gallery"},
+		{"notifications of buckets", "r2 bucket notification list gallery"},
+		{"catalogs of buckets", "r2 bucket catalog get gallery"},
+		{"Workflows", "workflows list"},
+		{"Hyperdrive", "hyperdrive list"},
+		{"Vectorize", "vectorize list"},
+		{"AI", "ai models"},
+		{"containers", "containers list"},
+		{"Pipelines", "pipelines list"},
+		{"Pages", "pages project list"},
+		{"client certificates", "mtls-certificate list"},
+		{"VPC services", "vpc service list"},
+		{"event subscriptions", "queues subscription get q --id 0123456789abcdef0123456789abcdef"},
+	} {
+		matches(t, w.fails(strings.Fields(c.command)...), "this node does not serve "+c.what+" yet")
+	}
+}
+
 // jsonIn cuts the JSON array out of what wrangler printed with it.
 func jsonIn(out string) string {
 	i, j := strings.Index(out, "["), strings.LastIndex(out, "]")

@@ -47,6 +47,15 @@ func (d *driver) ordinaryScript() error {
 }
 
 func (d *driver) route() error {
+	if err := d.routeTo("plain"); err != nil {
+		return err
+	}
+	text, err := d.page("plain", "/")
+	return errors.Join(err, same(text, "plain", "the route's answer"))
+}
+
+// routeTo gives a script the host of its name.
+func (d *driver) routeTo(script string) error {
 	found, err := d.client.Zones.List(d.ctx, zones.ZoneListParams{Name: cloudflare.F(d.zone)})
 	if err != nil {
 		return err
@@ -54,23 +63,29 @@ func (d *driver) route() error {
 	if len(found.Result) != 1 {
 		return errors.New("the zone is not listed")
 	}
+	pattern := script + "." + d.zone + "/*"
 	made, err := d.client.Workers.Routes.New(d.ctx, workers.RouteNewParams{
-		ZoneID: cloudflare.F(found.Result[0].ID), Pattern: cloudflare.F("plain." + d.zone + "/*"), Script: cloudflare.F("plain")})
+		ZoneID: cloudflare.F(found.Result[0].ID), Pattern: cloudflare.F(pattern), Script: cloudflare.F(script)})
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequestWithContext(d.ctx, "GET", d.edge+"/", nil)
+	return same(made.Pattern, pattern, "pattern")
+}
+
+// page is what the host of that name answers through the edge.
+func (d *driver) page(host, path string) (string, error) {
+	req, err := http.NewRequestWithContext(d.ctx, "GET", d.edge+path, nil)
 	if err != nil {
-		return err
+		return "", err
 	}
-	req.Host = "plain." + d.zone
+	req.Host = host + "." + d.zone
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
-	return errors.Join(err, same(string(text), "plain", "the route's answer"), same(made.Pattern, "plain."+d.zone+"/*", "pattern"))
+	return string(text), errors.Join(err, same(resp.StatusCode, 200, "status of "+host+path))
 }
 
 func (d *driver) versions() error {

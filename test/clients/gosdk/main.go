@@ -69,6 +69,11 @@ func main() {
 		{"account-route", d.route},
 		{"account-versions", d.versions},
 		{"account-kv", d.values},
+		{"d1", d.database},
+		{"r2-buckets", d.bucket},
+		{"queues", d.queue},
+		{"secrets-store", d.secretStore},
+		{"durable-objects", d.durableObjects},
 	} {
 		line := map[string]any{"step": s.name, "ok": true}
 		if err := s.run(); err != nil {
