@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -93,7 +94,11 @@ func (r *rig) send(q request) (status int, code, body string) {
 	names, values := []string{"host", "x-amz-content-sha256", "x-amz-date"}, map[string]string{"host": req.Host, "x-amz-content-sha256": q.payload, "x-amz-date": at}
 	for name, v := range q.header {
 		req.Header.Set(name, v)
+		if name = strings.ToLower(name); strings.HasPrefix(name, "x-amz-") {
+			names, values[name] = append(names, name), v
+		}
 	}
+	slices.Sort(names)
 	req.Header.Set("X-Amz-Content-Sha256", q.payload)
 	req.Header.Set("X-Amz-Date", at)
 	var lines string
@@ -224,6 +229,52 @@ func TestSignature(t *testing.T) {
 				t.Error("it was stored")
 			}
 		})
+	}
+}
+
+// A link that was signed to put one object is good for that alone: what its holder adds, such as that the object be a copy of
+// another one, is refused.
+func TestUnsignedHeaders(t *testing.T) {
+	r := newRig(t)
+	for key, text := range map[string]string{"secret": "of the account", "mine": "old"} {
+		if _, err := r.store.Put(t.Context(), r2.Ref{Account: account, Name: "one"}, key, strings.NewReader(text), r2.PutOptions{Length: -1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link := func(method, path string) string {
+		at := r.now.Format(amzTime)
+		scope := at[:8] + "/auto/s3/aws4_request"
+		query := "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=" + url.QueryEscape(key+"/"+scope) + "&X-Amz-Date=" + at + "&X-Amz-Expires=60&X-Amz-SignedHeaders=host"
+		host := strings.TrimPrefix(r.url, "http://")
+		sum := sha256.Sum256([]byte(method + "\n" + path + "\n" + query + "\nhost:" + host + "\n\nhost\nUNSIGNED-PAYLOAD"))
+		k := mac(mac(mac(mac([]byte("AWS4"+secret), at[:8]), "auto"), "s3"), "aws4_request")
+		return r.url + path + "?" + query + "&X-Amz-Signature=" + hex.EncodeToString(mac(k, "AWS4-HMAC-SHA256\n"+at+"\n"+scope+"\n"+hex.EncodeToString(sum[:])))
+	}
+	for _, c := range []struct {
+		name, header, value string
+		want                int
+	}{
+		{"plain", "X-Plain", "1", 200}, {"payload", "X-Amz-Content-Sha256", unsigned, 200}, {"copy", "X-Amz-Copy-Source", "/one/secret", 403},
+		{"metadata", "X-Amz-Meta-Role", "admin", 403}, {"class", "x-amz-storage-class", "STANDARD_IA", 403},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			req, err := http.NewRequest("PUT", link("PUT", "/s3/one/mine"), strings.NewReader("new"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set(c.header, c.value)
+			res, err := http.DefaultTransport.RoundTrip(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			res.Body.Close()
+			if got := r.content("mine"); res.StatusCode != c.want || strings.Contains(got, "account") {
+				t.Errorf("status %d, and the object is %q", res.StatusCode, got)
+			}
+		})
+	}
+	if status, code, _ := r.send(request{method: "PUT", path: "/s3/one/mine", tamper: func(q *http.Request, _ *string) { q.Header.Set("X-Amz-Copy-Source", "/one/secret") }}); status != 403 || code != "AccessDenied" {
+		t.Errorf("by the header Authorization: %d %s", status, code)
 	}
 }
 

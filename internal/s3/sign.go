@@ -50,6 +50,9 @@ func (c *call) authenticate(path string) error {
 	if err != nil {
 		return fmt.Errorf("find access key: %w", err)
 	}
+	if err := c.allSigned(s.signed); err != nil {
+		return err
+	}
 	signing := signingKey(secret, s.date, s.region)
 	// Clients sign the path as they send it. A proxy may have written its escapes in another way; their one true form stands
 	// for all.
@@ -59,6 +62,19 @@ func (c *call) authenticate(path string) error {
 	c.who = who
 	c.body, err = newBody(c.Request, s, signing)
 	return err
+}
+
+// allSigned refuses headers that say what to do and are not signed: whoever was given a link to put one object could make it a
+// copy of any other. What the payload's header says is part of the signature whether or not it is in the list.
+// https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html: "any x-amz-* headers"
+func (c *call) allSigned(signed []string) error {
+	for name := range c.Header {
+		name = strings.ToLower(name)
+		if strings.HasPrefix(name, "x-amz-") && name != "x-amz-content-sha256" && !slices.Contains(signed, name) {
+			return &problem{http.StatusForbidden, "AccessDenied", "There were headers present in the request which were not signed: " + name}
+		}
+	}
+	return nil
 }
 
 // signature reads how the request is signed: by its Authorization header, or by its query.
