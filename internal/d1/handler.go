@@ -115,21 +115,69 @@ func (s *Store) ReadQueries(acct atoll.AccountID, body io.Reader, length int64, 
 	if length > MaxBody {
 		return nil, done, fault.Newf(fault.TooLarge, codeMalformed, "A call may have %d bytes.", MaxBody)
 	}
-	if need := 3*length - freeBody; need > 0 { // the text, and what it is read into
-		s.mu.RLock()
-		o := s.accounts[acct]
-		s.mu.RUnlock()
-		if o == nil || !o.memory.Take(need) {
-			return nil, done, errMemory
+	s.mu.RLock()
+	o := s.accounts[acct]
+	s.mu.RUnlock()
+	counted := int64(0)
+	count := func(need int64) error { // what is beyond what is free
+		if need -= freeBody + counted; need <= 0 {
+			return nil
 		}
-		done = func() { o.memory.Give(need) }
+		if o == nil || !o.memory.Take(need) {
+			return errMemory
+		}
+		counted += need
+		return nil
+	}
+	done = func() {
+		if counted > 0 {
+			o.memory.Give(counted)
+		}
+	}
+	if err := count(3 * length); err != nil { // the text, and what it is read into
+		return nil, done, err
 	}
 	text, err := readBody(body, length)
+	if err == nil {
+		n := elements(text)
+		if apart {
+			n += int64(bytes.Count(text, []byte(";")))
+		}
+		err = count(3*int64(len(text)) + elementBytes*n)
+	}
 	if err != nil {
 		return nil, done, err
 	}
 	queries, err = parseQueries(text, apart)
 	return queries, done, err
+}
+
+// elementBytes is what a query or a parameter takes in memory, however short its text, while slices of them grow.
+const elementBytes = 192
+
+// elements counts what the values of a body are made into: the commas in it, but those of strings and of blobs, which are the
+// arrays in arrays.
+func elements(text []byte) (n int64) {
+	var stack []byte // of the brackets that are open
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; c {
+		case '"':
+			for i++; i < len(text) && text[i] != '"'; i++ {
+				if text[i] == '\\' {
+					i++
+				}
+			}
+		case '[', '{':
+			stack = append(stack, c)
+		case ']', '}':
+			stack = stack[:max(len(stack)-1, 0)]
+		case ',':
+			if d := len(stack); d < 2 || stack[d-1] != '[' || stack[d-2] != '[' {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // readBody reads a body of the given length, or a small one of none.

@@ -81,6 +81,9 @@ func (p *Pool) Take(n int64) bool {
 	return true
 }
 
+// Used is how many bytes of the pool are taken.
+func (p *Pool) Used() int64 { return p.used.Load() }
+
 // Give gives n bytes back.
 func (p *Pool) Give(n int64) {
 	for ; p != nil; p = p.Parent {
