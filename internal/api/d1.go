@@ -14,7 +14,7 @@ func (a *API) database(q *request) (d1.Database, error) {
 }
 
 func showDatabase(d d1.Database) wire.D1Database {
-	return wire.D1Database{UUID: string(d.ID), Name: d.Name, Version: "production", CreatedAt: wire.Time{Time: d.Created}, FileSize: d.Size,
+	return wire.D1Database{UUID: string(d.ID), Name: d.Name, Version: "production", CreatedAt: wire.Time{Time: d.Created}, FileSize: d.Size, HistorySize: d.History,
 		LocationHint: d.Location, Jurisdiction: d.Jurisdiction, ReadReplication: wire.D1ReadReplication{Mode: "disabled"}}
 }
 

@@ -183,8 +183,8 @@ func d1Routes() []endpoint {
 		{"POST", d1One + "/raw", auth.AccountWrite, (*API).queryDatabaseRaw},
 		{"POST", d1One + "/import", auth.AccountWrite, (*API).importDatabase},
 		{"POST", d1One + "/export", auth.AccountWrite, (*API).exportDatabase},
-		{"GET", d1One + "/time_travel/bookmark", auth.AccountRead, notServed("time travel")},
-		{"POST", d1One + "/time_travel/restore", auth.AccountWrite, notServed("time travel")},
+		{"GET", d1One + "/time_travel/bookmark", auth.AccountRead, (*API).getBookmark},
+		{"POST", d1One + "/time_travel/restore", auth.AccountWrite, (*API).restoreDatabase},
 		{"PUT", d1Transfer, auth.Session, (*API).putTransfer},
 		{"GET", d1Transfer, auth.Session, (*API).getTransfer},
 	}

@@ -34,6 +34,8 @@ type NodeLimits struct {
 	// documented code; see docs/limits.md, "Storage".
 	KVStorage      int64 // kv-storage
 	D1Storage      int64 // d1-storage
+	D1History      int64 // d1-history: bytes of what an account's databases were, for time travel; beyond it the oldest makes room
+	D1HistoryDays  int64 // d1-history-days: for how long it is kept
 	R2Storage      int64 // r2-storage
 	QueueStorage   int64 // queue-storage
 	DurableStorage int64 // durable-storage: of Durable Objects
@@ -63,7 +65,8 @@ func DefaultLimits() NodeLimits {
 		ConcurrentRequests: 1000, WebSockets: 1000,
 		RequestBody: 100 * mega, HeaderBytes: 128 * kilo, URLBytes: 16 * kilo,
 		OpenSubRequests: 512, OpenSockets: 64, SubRequestAnswer: 10 * giga,
-		LogBytes:    256 * kilo,
+		LogBytes:  256 * kilo,
+		D1History: 4 * giga, D1HistoryDays: 30,
 		CacheMemory: 64 * mega, CacheDisk: 4 * giga, CacheScript: giga, QueueBacklog: 25 * giga, AnalyticsStorage: 10 * giga,
 		UploadBytes: 100 * mega, ScriptSize: 10 * mega, ScriptPlainSize: 64 * mega, Modules: 1000,
 		Variables: 128, VariableBytes: 5 * kilo,
@@ -117,6 +120,8 @@ func AllNodeLimits() []NodeLimit {
 		bytes("log-bytes", 1*kilo, 64*mega, func(l *NodeLimits) *int64 { return &l.LogBytes }),
 		storage("kv", func(l *NodeLimits) *int64 { return &l.KVStorage }),
 		storage("d1", func(l *NodeLimits) *int64 { return &l.D1Storage }),
+		bytes("d1-history", mega, 1<<20*giga, func(l *NodeLimits) *int64 { return &l.D1History }),
+		count("d1-history-days", 1, 365, func(l *NodeLimits) *int64 { return &l.D1HistoryDays }),
 		storage("r2", func(l *NodeLimits) *int64 { return &l.R2Storage }),
 		storage("queue", func(l *NodeLimits) *int64 { return &l.QueueStorage }),
 		storage("durable", func(l *NodeLimits) *int64 { return &l.DurableStorage }),

@@ -44,7 +44,7 @@ func d1Cmd(r *remote) *cobra.Command {
 					return printJSON(r.std.Out, d)
 				}
 				return fields(r.std.Out, "Name", d.Name, "ID", d.UUID, "Made", when(d.CreatedAt), "Size", strconv.FormatInt(d.FileSize, 10)+" bytes",
-					"Tables", strconv.FormatInt(*orZero(d.NumTables), 10))
+					"History", strconv.FormatInt(d.HistorySize, 10)+" bytes", "Tables", strconv.FormatInt(*orZero(d.NumTables), 10))
 			}),
 		},
 		&cobra.Command{
@@ -57,7 +57,7 @@ func d1Cmd(r *remote) *cobra.Command {
 				return r.done(nil, "Deleted database %s", args[0])
 			}),
 		},
-		d1ExecuteCmd(r), d1ExportCmd(r),
+		d1ExecuteCmd(r), d1ExportCmd(r), d1TravelCmd(r),
 	)
 	return cmd
 }

@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
+	"time"
 
 	"atoll.dev/atoll/internal/wire"
 )
@@ -38,6 +40,27 @@ func (c *Client) DeleteDatabase(ctx context.Context, what string) error {
 // QueryDatabase runs SQL, and returns what each statement answers.
 func (c *Client) QueryDatabase(ctx context.Context, what string, q wire.D1Query) ([]wire.D1Raw, error) {
 	return doIn[[]wire.D1Raw](ctx, c, request{method: http.MethodPost, path: d1Path(what, "raw"), body: q})
+}
+
+// Bookmark is the database's bookmark, now or at a time that is not zero.
+func (c *Client) Bookmark(ctx context.Context, what string, at time.Time) (wire.D1Bookmark, error) {
+	return doIn[wire.D1Bookmark](ctx, c, request{method: http.MethodGet, path: d1Path(what, "time_travel", "bookmark"), query: travel("", at)})
+}
+
+// RestoreDatabase makes the database what it was at a bookmark, or at a time.
+func (c *Client) RestoreDatabase(ctx context.Context, what, bookmark string, at time.Time) (wire.D1Restored, error) {
+	return doIn[wire.D1Restored](ctx, c, request{method: http.MethodPost, path: d1Path(what, "time_travel", "restore"), query: travel(bookmark, at)})
+}
+
+func travel(bookmark string, at time.Time) url.Values {
+	q := url.Values{}
+	if bookmark != "" {
+		q.Set("bookmark", bookmark)
+	}
+	if !at.IsZero() {
+		q.Set("timestamp", at.UTC().Format(time.RFC3339Nano))
+	}
+	return q
 }
 
 // ImportDatabase runs the SQL of a file, in one transaction.

@@ -2,17 +2,19 @@ package d1
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
 
+	"atoll.dev/atoll/internal/d1/history"
 	"atoll.dev/atoll/internal/fault"
 )
 
-// bookmark is a place in a database's history: its n-th commit of a second. Bookmarks of a database sort as they came about,
-// also as text. SQLite's file header has both numbers, in fields that are for applications, so that they are part of the
+// bookmark is a place in a database's history: a commit of a second, whose number begins with the milliseconds, see
+// history.Mark. Bookmarks of a database sort as they came about, also as text. SQLite's file header has both numbers, in fields that are for applications, so that they are part of the
 // commit they name: https://sqlite.org/fileformat2.html#application_id.
 type bookmark struct {
 	second uint32 // since 1970
@@ -21,8 +23,9 @@ type bookmark struct {
 
 // next is the bookmark of a commit now. Time does not go backwards here, whatever the clock does.
 func (b bookmark) next(now time.Time) bookmark {
-	if second := uint32(now.Unix()); second > b.second {
-		return bookmark{second, 0}
+	next := bookmark{uint32(now.Unix()), uint32(now.Nanosecond()/int(time.Millisecond)) * history.Ticks}
+	if next.mark() > b.mark() {
+		return next
 	}
 	if b.n == 1<<31-1 {
 		return bookmark{b.second + 1, 0}
@@ -30,9 +33,20 @@ func (b bookmark) next(now time.Time) bookmark {
 	return bookmark{b.second, b.n + 1}
 }
 
+// mark is what the history calls it.
+func (b bookmark) mark() history.Mark { return history.Mark(b.second)<<32 | history.Mark(b.n) }
+
+func bookmarkOf(m history.Mark) bookmark { return bookmark{uint32(m >> 32), uint32(m)} }
+
 // stamp is the SQL that writes the bookmark into the file.
 func (b bookmark) stamp() string {
 	return fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d; ", int32(b.second), b.n)
+}
+
+// write does the same to the file's first page.
+func (b bookmark) write(page []byte) {
+	binary.BigEndian.PutUint32(page[60:], b.n)
+	binary.BigEndian.PutUint32(page[68:], b.second)
 }
 
 func (db *database) readBookmark() error {

@@ -47,6 +47,7 @@ func (db *database) runBatch(batch []*call) {
 		return
 	}
 	defer db.st.running.Done()
+	defer db.follow()
 	for len(batch) > 0 {
 		n, err := db.transact(batch)
 		if err == nil {
@@ -56,7 +57,7 @@ func (db *database) runBatch(batch []*call) {
 		// Nothing of the first n is stored, and not all of them need be to blame: each on its own. Where the disk is full, the
 		// log may have taken what they need.
 		retry := n > 1
-		if errors.Is(err, engine.ErrFull) && db.checkpoint() == nil {
+		if db.diskFull(err) && db.makeSpace() == nil {
 			retry = true
 		}
 		for _, c := range batch[:n] {
@@ -199,6 +200,12 @@ func (db *database) commit(wrote bool) error {
 	if err != nil {
 		return err
 	}
+	next := db.last.next(db.st.opts.Now())
+	return db.store(pages, next, next.stamp()+"COMMIT")
+}
+
+// store makes a transaction that writes durable, by the SQL that commits it. The database has so many pages then.
+func (db *database) store(pages int64, next bookmark, sql string) (err error) {
 	size, old := pages*engine.PageSize, db.size.Load()
 	if size > old { // what is in the log must fit into the file, or nothing could be deleted from a full disk
 		if err := reserve(db.file, size); err != nil {
@@ -224,8 +231,7 @@ func (db *database) commit(wrote bool) error {
 			}
 		}()
 	}
-	next := db.last.next(db.st.opts.Now())
-	if err = db.conn.Exec(next.stamp() + "COMMIT"); err != nil {
+	if err = db.conn.Exec(sql); err != nil {
 		return err
 	}
 	db.last = next

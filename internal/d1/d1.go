@@ -1,5 +1,5 @@
 // Package d1 is D1 on this node: databases of accounts, each one SQLite file of its own, the HTTP protocol that workerd's D1
-// binding speaks to them, and what the REST API needs beside queries: exports, imports and bookmarks.
+// binding speaks to them, and what the REST API needs beside queries: exports, imports, and what they were at a bookmark.
 //
 // It knows nothing of scripts and permissions; who may use a database is decided by whoever hands out its id. How a
 // statement of a tenant runs without harm is package engine's.
@@ -27,6 +27,7 @@ import (
 
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/d1/engine"
+	"atoll.dev/atoll/internal/d1/history"
 	"atoll.dev/atoll/internal/sqlite"
 )
 
@@ -43,7 +44,11 @@ type Options struct {
 	QueryTime     time.Duration    // how long one statement may run; 0 means 30 s
 	CallMemory    int64            // bytes that one call may use; 0 means 128 MB
 	TotalMemory   int64            // bytes that all calls may use; 0 means 1 GB
+	HistoryBytes  int64            // of one account's databases; 0 means 4 GB
+	HistoryAge    time.Duration    // for how long what they were is kept; 0 means 30 days
 	Now           func() time.Time // nil means time.Now
+
+	history history.Options
 }
 
 // withDefaults are Cloudflare's where it has one, https://developers.cloudflare.com/d1/platform/limits/.
@@ -55,6 +60,8 @@ func (o Options) withDefaults() Options {
 	o.QueryTime = or(o.QueryTime, 30*time.Second)
 	o.CallMemory = or(o.CallMemory, 128<<20)
 	o.TotalMemory = or(o.TotalMemory, 1<<30)
+	o.HistoryBytes = or(o.HistoryBytes, 4<<30)
+	o.HistoryAge = or(o.HistoryAge, 30*24*time.Hour)
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -92,9 +99,10 @@ type Store struct {
 
 // owner is what an account has.
 type owner struct {
-	bytes  atomic.Int64
-	memory *engine.Pool
-	names  map[string]*database // under the Store's mu
+	bytes   atomic.Int64
+	history atomic.Int64 // bytes
+	memory  *engine.Pool
+	names   map[string]*database // under the Store's mu
 }
 
 // Open opens the databases in dir: their registry in d1.db, and their files in d1. The logger may be nil.
@@ -127,7 +135,9 @@ func (s *Store) load(ctx context.Context) error {
 		return err
 	}
 	for _, d := range list {
-		s.add(d)
+		if err := s.add(d); err != nil {
+			return err
+		}
 	}
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
@@ -153,19 +163,25 @@ func (s *Store) load(ctx context.Context) error {
 const extension = ".sqlite"
 
 // add makes a database known. The Store's mu is held, or nobody else has the Store.
-func (s *Store) add(d Database) *database {
+func (s *Store) add(d Database) error {
 	o := s.accounts[d.Account]
 	if o == nil {
 		o = &owner{names: map[string]*database{}, memory: &engine.Pool{Limit: s.opts.TotalMemory / 2, Parent: s.memory}}
 		s.accounts[d.Account] = o
 	}
 	db := &database{Database: d, st: s, owner: o, path: filepath.Join(s.dir, string(d.ID)+extension), lead: make(chan struct{}, 1)}
+	opts := s.opts.history
+	opts.Grown = func(n int64) { o.history.Add(n) }
+	var err error
+	if db.history, err = history.Open(db.path+".history", opts); err != nil { // after its file in order: see package backup
+		return err
+	}
 	db.ended, db.end = context.WithCancelCause(context.Background())
 	db.meter = engine.NewMeter(s.opts.CallMemory, o.memory)
 	db.marked.Store(&bookmark{})
 	o.names[d.Name] = db
 	s.dbs[d.ID] = db
-	return db
+	return nil
 }
 
 // Close waits for the calls under way, and closes all files.
@@ -186,7 +202,7 @@ func (s *Store) Close() error {
 	return errors.Join(append(errs, s.registry.Close())...)
 }
 
-// Run closes the files of databases that nobody uses, until ctx is done.
+// Run closes the files of databases that nobody uses, and forgets what is old of their history, until ctx is done.
 func (s *Store) Run(ctx context.Context) error {
 	tick := time.NewTicker(s.opts.IdleAfter / 2)
 	defer tick.Stop()
@@ -196,6 +212,7 @@ func (s *Store) Run(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 			s.closeIdle(s.opts.Now().Add(-s.opts.IdleAfter))
+			s.ageHistory(ctx)
 		}
 	}
 }

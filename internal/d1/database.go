@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"atoll.dev/atoll/internal/d1/engine"
+	"atoll.dev/atoll/internal/d1/history"
 	"atoll.dev/atoll/internal/fault"
 )
 
@@ -28,6 +29,8 @@ type database struct {
 	ended  context.Context          // done once the database is deleted
 	end    context.CancelCauseFunc
 
+	history *history.Log
+
 	lead chan struct{} // holds a token while someone has the lead
 
 	mu    sync.Mutex
@@ -38,6 +41,8 @@ type database struct {
 	file     *os.File // the same file, to reserve space for it
 	stmts    statements
 	last     bookmark // of the last commit
+	followed bool     // the history follows conn
+	moved    int      // frames of the log that were there when it was last checkpointed
 	live     int64    // bytes of the file that are in use
 	sizes    [2]*engine.Stmt
 	writes   int       // counts statements that may have written
@@ -51,7 +56,7 @@ const maxQueue = 1000
 
 func (db *database) info() Database {
 	d := db.Database
-	d.Size = db.size.Load()
+	d.Size, d.History = db.size.Load(), db.history.Bytes()
 	return d
 }
 
@@ -114,6 +119,7 @@ func (db *database) exclusively(ctx context.Context, f func() error) error {
 		return db.explain(err)
 	}
 	defer db.st.running.Done()
+	defer db.follow()
 	return f()
 }
 
@@ -144,9 +150,9 @@ func (db *database) take() []*call {
 }
 
 // Pragmas of the connection. Temporary tables and sorts are kept in memory, where they are counted: on the disk they could
-// fill it. The file is never more than max_page_count.
+// fill it. The file is never more than max_page_count. A checkpoint is made only once the history has what it moves.
 const setUp = `PRAGMA page_size = 4096; PRAGMA journal_mode = wal; PRAGMA synchronous = full; PRAGMA foreign_keys = 1; PRAGMA temp_store = 2;
-	PRAGMA cache_size = -2000; PRAGMA busy_timeout = 10000; PRAGMA journal_size_limit = 16777216; PRAGMA max_page_count = %d`
+	PRAGMA cache_size = -2000; PRAGMA busy_timeout = 10000; PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 16777216; PRAGMA max_page_count = %d`
 
 // openFiles makes sure that the database's files are open.
 func (db *database) openFiles() (err error) {
@@ -191,7 +197,7 @@ func (db *database) openFiles() (err error) {
 		return err
 	}
 	conn.Restrict(true)
-	return nil
+	return db.startHistory()
 }
 
 // create makes the file, readable by the node's user alone, and its name durable.
@@ -212,6 +218,11 @@ func (db *database) create() error {
 
 // closeFiles closes what is open.
 func (db *database) closeFiles() error {
+	var err error
+	if db.followed {
+		db.settle()
+		err = db.conn.CheckpointOnClose(true)
+	}
 	db.stmts.clear()
 	for i, st := range db.sizes {
 		if st != nil {
@@ -219,11 +230,12 @@ func (db *database) closeFiles() error {
 		}
 		db.sizes[i] = nil
 	}
-	var err error
 	if db.conn != nil {
-		err = db.conn.Close()
+		err = errors.Join(err, db.conn.Close())
 		db.conn = nil
 	}
+	err = errors.Join(err, db.history.Stop())
+	db.followed = false
 	if db.file != nil { // after the connection, whose locks end with it: see fcntl(2)
 		err = errors.Join(err, db.file.Close())
 		db.file = nil
@@ -270,5 +282,5 @@ func (db *database) destroy() error {
 			err = errors.Join(err, e)
 		}
 	}
-	return err
+	return errors.Join(err, db.history.Remove())
 }

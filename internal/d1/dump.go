@@ -39,4 +39,7 @@ func (s *Store) Dump(ctx context.Context, acct atoll.AccountID, id ID) (*Answer,
 }
 
 // checkpoint moves what was committed from the log into the file.
-func (db *database) checkpoint() error { return db.conn.Exec("PRAGMA wal_checkpoint(TRUNCATE)") }
+func (db *database) checkpoint() error {
+	db.settle()
+	return db.conn.Exec("PRAGMA wal_checkpoint(TRUNCATE)")
+}

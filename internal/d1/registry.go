@@ -26,6 +26,7 @@ type Database struct {
 	Location     string // a hint that was given, and that a node alone has no use for
 	Jurisdiction string // likewise
 	Size         int64  // of its file
+	History      int64  // bytes of what it was before
 }
 
 // The codes of the API. https://developers.cloudflare.com/api/resources/d1/ lists none; these are what its clients know.
@@ -90,8 +91,7 @@ func (s *Store) Create(ctx context.Context, d Database) (Database, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.add(d)
-	return d, nil
+	return d, s.add(d)
 }
 
 // Find returns the account's database of that id, or else of that name.

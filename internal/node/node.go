@@ -186,7 +186,8 @@ func (n *node) openState(ctx context.Context) error {
 		return err
 	}
 	n.closers = append(n.closers, n.r2)
-	if n.d1, err = d1.Open(n.lg, dir, d1.Options{AccountBytes: n.cfg.Limits.D1Storage}); err != nil {
+	if n.d1, err = d1.Open(n.lg, dir, d1.Options{AccountBytes: n.cfg.Limits.D1Storage,
+		HistoryBytes: n.cfg.Limits.D1History, HistoryAge: time.Duration(n.cfg.Limits.D1HistoryDays) * 24 * time.Hour}); err != nil {
 		return fmt.Errorf("open d1: %w", err)
 	}
 	n.closers = append(n.closers, n.d1)

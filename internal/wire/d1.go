@@ -9,6 +9,7 @@ type D1Database struct {
 	Version         string            `json:"version"` // "production"
 	CreatedAt       Time              `json:"created_at"`
 	FileSize        int64             `json:"file_size"`
+	HistorySize     int64             `json:"history_size"` // Atoll's own: what time travel keeps
 	NumTables       *int64            `json:"num_tables,omitempty"`
 	LocationHint    string            `json:"primary_location_hint,omitempty"`
 	Jurisdiction    string            `json:"jurisdiction,omitempty"`
@@ -106,4 +107,16 @@ type D1TransferResult struct {
 	Meta          *D1Meta `json:"meta,omitempty"`
 	Filename      string  `json:"filename,omitempty"`
 	SignedURL     string  `json:"signed_url,omitempty"`
+}
+
+// D1Bookmark names a commit of a database.
+type D1Bookmark struct {
+	Bookmark string `json:"bookmark"`
+}
+
+// D1Restored is what a restore has done.
+type D1Restored struct {
+	Bookmark string `json:"bookmark"`          // of the database now
+	Previous string `json:"previous_bookmark"` // of what it was, to undo it
+	Message  string `json:"message"`
 }

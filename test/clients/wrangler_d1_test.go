@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Every wrangler d1 command against the API, with the project of examples/bindings/d1.
@@ -80,6 +81,20 @@ func TestWranglerD1(t *testing.T) {
 	matches(t, info, `"name": "guestbook"`)
 	matches(t, info, `"num_tables": 3`)
 	matches(t, info, `"database_size": \d+`)
+
+	mark := regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{32}`)
+	before := mark.FindString(w.ok("d1", "time-travel", "info", "guestbook", "--json"))
+	d1("--command", "DELETE FROM entries WHERE id > 20; DROP TABLE visits")
+	out = w.ok("d1", "time-travel", "restore", "guestbook", "--json", "--bookmark", before)
+	matches(t, out, `"message": "Database restored to what it was at bookmark `+before+`"`)
+	undo := regexp.MustCompile(`"previous_bookmark": "([^"]+)"`).FindStringSubmatch(out)
+	matches(t, d1("--json", "--command", "SELECT count(*) AS n, (SELECT count(*) FROM visits) AS v FROM entries"), `"n": 500,\s+"v": \d`)
+	w.ok("d1", "time-travel", "restore", "guestbook", "--json", "--bookmark", undo[1])
+	matches(t, w.fails("d1", "execute", "guestbook", "--remote", "--yes", "--command", "SELECT * FROM visits"), `no such table: visits`)
+	w.ok("d1", "time-travel", "restore", "guestbook", "--json", "--bookmark", before)
+	matches(t, w.ok("d1", "time-travel", "info", "guestbook", "--timestamp", time.Now().UTC().Format(time.RFC3339)), `corresponds with bookmark '`)
+	matches(t, w.fails("d1", "time-travel", "restore", "guestbook", "--json", "--bookmark", "nonsense"), `is not a bookmark of this database`)
+	matches(t, w.fails("d1", "time-travel", "info", "guestbook", "--timestamp", time.Now().Add(-time.Hour).UTC().Format(time.RFC3339)), `The database was made after that`)
 
 	// The example itself, as an account's Worker.
 	w.edit("wrangler.jsonc", `"workers_dev": false,`, `"workers_dev": false, "routes": [{ "pattern": "guests.atoll.localhost/*", "zone_name": "atoll.localhost" }],`)

@@ -98,7 +98,7 @@ func Open(path string, readonly bool, m *Meter) (_ *Conn, err error) {
 	for id, n := range limits {
 		sqlite3.Xsqlite3_limit(c.tls, c.db, id, n)
 	}
-	if err := errors.Join(c.config(sqlite3.SQLITE_DBCONFIG_DEFENSIVE, 1), c.config(sqlite3.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0),
+	if err := errors.Join(c.CheckpointOnClose(false), c.config(defensive, 1), c.config(sqlite3.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0),
 		c.config(sqlite3.SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0), c.linear()); err != nil {
 		return nil, err
 	}
@@ -106,6 +106,9 @@ func Open(path string, readonly bool, m *Meter) (_ *Conn, err error) {
 	sqlite3.Xsqlite3_progress_handler(c.tls, c.db, progressOps, callback(progress), c.handle)
 	return c, nil
 }
+
+// defensive is the switch that keeps SQL from writing to the file's pages themselves.
+const defensive = sqlite3.SQLITE_DBCONFIG_DEFENSIVE
 
 // config sets one of the connection's switches.
 func (c *Conn) config(op, value int32) error {
@@ -118,6 +121,15 @@ func (c *Conn) config(op, value int32) error {
 		return c.fail(rc)
 	}
 	return nil
+}
+
+// CheckpointOnClose says whether the last connection that is closed moves what is in the write-ahead log into the file. None
+// does unless it was told to.
+func (c *Conn) CheckpointOnClose(on bool) error {
+	if on {
+		return c.config(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
+	}
+	return c.config(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
 }
 
 // Close frees the connection. Its statements must have been closed.
