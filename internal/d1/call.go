@@ -57,7 +57,7 @@ func (db *database) runBatch(batch []*call) {
 		// Nothing of the first n is stored, and not all of them need be to blame: each on its own. Where the disk is full, the
 		// log may have taken what they need.
 		retry := n > 1
-		if db.diskFull(err) && db.makeSpace() == nil {
+		if db.diskFull(err) && db.makeSpace(err) {
 			retry = true
 		}
 		for _, c := range batch[:n] {
@@ -234,7 +234,7 @@ func (db *database) store(pages int64, next bookmark, sql string) (err error) {
 	if err = db.conn.Exec(sql); err != nil {
 		return err
 	}
-	db.last = next
+	db.last, db.committed = next, true
 	db.marked.Store(&next)
 	return nil
 }

@@ -206,12 +206,16 @@ func (s *Store) Close() error {
 func (s *Store) Run(ctx context.Context) error {
 	tick := time.NewTicker(s.opts.IdleAfter / 2)
 	defer tick.Stop()
+	age := time.NewTicker(10 * time.Minute)
+	defer age.Stop()
+	s.ageHistory(ctx)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 			s.closeIdle(s.opts.Now().Add(-s.opts.IdleAfter))
+		case <-age.C:
 			s.ageHistory(ctx)
 		}
 	}

@@ -37,18 +37,19 @@ type database struct {
 	queue []*call
 
 	// Whoever has the lead has these.
-	conn     *engine.Conn
-	file     *os.File // the same file, to reserve space for it
-	stmts    statements
-	last     bookmark // of the last commit
-	followed bool     // the history follows conn
-	moved    int      // frames of the log that were there when it was last checkpointed
-	live     int64    // bytes of the file that are in use
-	sizes    [2]*engine.Stmt
-	writes   int       // counts statements that may have written
-	schema   bool      // one of the transaction under way has changed the schema
-	pragmas  bool      // one has set a pragma
-	slowFrom time.Time // when the call under way got its turn to run long; zero: it has none
+	conn      *engine.Conn
+	file      *os.File // the same file, to reserve space for it
+	stmts     statements
+	last      bookmark // of the last commit
+	followed  bool     // the history follows conn
+	committed bool     // something that the history was not asked to follow yet
+	moved     int      // frames of the log that were there when it was last checkpointed
+	live      int64    // bytes of the file that are in use
+	sizes     [2]*engine.Stmt
+	writes    int       // counts statements that may have written
+	schema    bool      // one of the transaction under way has changed the schema
+	pragmas   bool      // one has set a pragma
+	slowFrom  time.Time // when the call under way got its turn to run long; zero: it has none
 }
 
 // maxQueue is how many calls may wait for one database.

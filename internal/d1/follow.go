@@ -73,9 +73,10 @@ func (db *database) settle() {
 
 // follow records, and checkpoints where there is much to move. Whoever has the lead calls it once they have committed.
 func (db *database) follow() {
-	if !db.followed || db.gone.Load() {
+	if !db.followed || !db.committed || db.gone.Load() {
 		return
 	}
+	db.committed = false
 	db.record()
 	frames := db.history.Frames()
 	if frames < db.moved {
@@ -104,10 +105,17 @@ func (db *database) diskFull(err error) bool {
 	return errors.Is(err, engine.ErrFull) && !errors.Is(db.explain(err), errSize)
 }
 
-// makeSpace frees what the log takes, and half of the account's history, since data is worth more.
-func (db *database) makeSpace() error {
-	err := db.checkpoint()
-	return errors.Join(err, db.st.shrinkHistory(db.owner, db.owner.history.Load()/2))
+// makeSpace frees half of what the account's history takes, since data is worth more, and tells whether to try again. The log
+// is emptied only where it has no room itself: what it holds is what deleting needs later.
+func (db *database) makeSpace(err error) bool {
+	before := db.owner.history.Load()
+	if e := db.st.shrinkHistory(db.owner, before/2); e != nil {
+		db.st.lg.Error("make a history smaller", "account", db.Account, "err", e)
+	}
+	if errors.Is(err, engine.ErrFull) {
+		return db.checkpoint() == nil
+	}
+	return db.owner.history.Load() < before
 }
 
 // boundHistory drops the oldest of an account's history where there is more than there may be.
@@ -116,16 +124,26 @@ func (s *Store) boundHistory(o *owner) error {
 }
 
 func (s *Store) shrinkHistory(o *owner, most int64) error {
+	if o.history.Load() <= most {
+		return nil
+	}
+	var logs []*history.Log
+	s.mu.RLock()
+	for _, db := range o.names {
+		logs = append(logs, db.history)
+	}
+	s.mu.RUnlock()
 	for o.history.Load() > most {
 		var oldest *history.Log
 		var at history.Mark
-		s.mu.RLock()
-		for _, db := range o.names {
-			if mark, ok := db.history.Oldest(); (ok || oldest == nil) && db.history.Bytes() > 0 && (oldest == nil || mark < at) {
-				oldest, at = db.history, mark
+		for _, l := range logs {
+			if l.Bytes() == 0 {
+				continue
+			}
+			if mark, _ := l.Oldest(); oldest == nil || mark < at {
+				oldest, at = l, mark
 			}
 		}
-		s.mu.RUnlock()
 		if oldest == nil {
 			return nil
 		}

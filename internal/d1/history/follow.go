@@ -21,16 +21,16 @@ func (l *Log) follow() error {
 	if err != nil || !there {
 		return err
 	}
-	var t transaction
+	t := &l.txn
 	for {
-		more, err := l.wal.next(&t)
+		more, err := l.wal.next(t)
 		if err != nil || !more {
 			return err
 		}
-		if err := l.record(&t); err != nil {
+		if err := l.record(t); err != nil {
 			return err
 		}
-		l.wal.done(&t)
+		l.wal.done(t)
 	}
 }
 
@@ -75,7 +75,7 @@ func (l *Log) record(t *transaction) (err error) {
 			err = errors.Join(err, l.f.Truncate(last.size))
 			return
 		}
-		l.opts.Grown(a.at - last.size)
+		l.grown(a.at - last.size)
 		last.size = a.at
 	}()
 	end := place{mark: l.end.mark, pages: t.size, salts: l.wal.salts, frame: t.first + uint32(len(t.pages)) - 1}
@@ -108,29 +108,29 @@ func (l *Log) recordPages(a *appender, t *transaction) error {
 			final[page] = uint32(i)
 		}
 	}
-	var x, was [pageSize]byte
+	x, was := &l.x, &l.was
 	for i, page := range t.pages {
 		if at, ok := final[page]; !ok || at != uint32(i) {
 			continue
 		}
-		if err := l.wal.page(page, &was); err != nil {
+		if err := l.wal.page(page, was); err != nil {
 			return err
 		}
 		b, err := l.wal.at(t.first + uint32(i))
 		if err != nil || b == nil {
 			return errors.Join(err, ErrDamaged)
 		}
-		xor(&x, was[:], b[frameHead:])
-		a.b = appendPage(a.b, kindDelta, page, sum(was[:]), &x)
+		xor(x, was[:], b[frameHead:])
+		a.b = appendPage(a.b, kindDelta, page, sum(was[:]), x)
 		if err := a.flush(false); err != nil {
 			return err
 		}
 	}
 	for page := t.size + 1; page <= before; page++ {
-		if err := l.wal.page(page, &was); err != nil {
+		if err := l.wal.page(page, was); err != nil {
 			return err
 		}
-		a.b = appendPage(a.b, kindFull, page, sum(was[:]), &was)
+		a.b = appendPage(a.b, kindFull, page, sum(was[:]), was)
 		if err := a.flush(false); err != nil {
 			return err
 		}
@@ -180,6 +180,6 @@ func (l *Log) create() error {
 	next.size = int64(len(head))
 	l.f, l.dirty, l.made = f, true, true
 	l.files = append(l.files, next)
-	l.opts.Grown(next.size)
+	l.grown(next.size)
 	return nil
 }

@@ -24,6 +24,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -61,8 +62,12 @@ type Log struct {
 	dirty bool     // something of it is not on the disk
 	made  bool     // its name is not
 
-	wal wal
-	buf []byte
+	bytes atomic.Int64
+
+	wal    wal
+	buf    []byte
+	txn    transaction
+	x, was [pageSize]byte
 }
 
 // file is one of the history: the records after from, until the next one's.
@@ -92,7 +97,7 @@ func Open(dir string, opts Options) (*Log, error) {
 			continue
 		}
 		l.files = append(l.files, file{from: Mark(from), size: info.Size()})
-		opts.Grown(info.Size())
+		l.grown(info.Size())
 	}
 	return l, nil
 }
@@ -100,13 +105,11 @@ func Open(dir string, opts Options) (*Log, error) {
 func (l *Log) path(f file) string { return filepath.Join(l.dir, fmt.Sprintf("%016x", uint64(f.from))) }
 
 // Bytes is how much the history takes.
-func (l *Log) Bytes() (n int64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, f := range l.files {
-		n += f.size
-	}
-	return n
+func (l *Log) Bytes() int64 { return l.bytes.Load() }
+
+func (l *Log) grown(n int64) {
+	l.bytes.Add(n)
+	l.opts.Grown(n)
 }
 
 // Start begins to follow a database that has been opened: main is its file, pages its size, last the last commit.
@@ -157,7 +160,7 @@ func (l *Log) recover(last Mark) error {
 			if err := os.Truncate(l.path(*f), valid); err != nil {
 				return err
 			}
-			l.opts.Grown(valid - f.size)
+			l.grown(valid - f.size)
 			f.size = valid
 		}
 		l.end = end
@@ -203,12 +206,12 @@ func (l *Log) find() (bool, error) {
 	if err != nil || !there || l.wal.salts != l.end.salts {
 		return err == nil, err
 	}
-	var t transaction
+	t := &l.txn
 	for l.wal.frame < l.end.frame {
-		if more, err := l.wal.next(&t); err != nil || !more {
+		if more, err := l.wal.next(t); err != nil || !more {
 			return false, err
 		}
-		l.wal.done(&t)
+		l.wal.done(t)
 	}
 	return l.wal.frame == l.end.frame, nil
 }
@@ -231,16 +234,16 @@ func (l *Log) restart(last Mark, pages uint32) error {
 	if err != nil || !there {
 		return err
 	}
-	var t transaction
+	t := &l.txn
 	for {
-		more, err := l.wal.next(&t)
+		more, err := l.wal.next(t)
 		if err != nil {
 			return err
 		}
 		if !more {
 			break
 		}
-		l.wal.done(&t)
+		l.wal.done(t)
 	}
 	l.end.salts, l.end.frame = l.wal.salts, l.wal.frame
 	return nil
@@ -257,7 +260,7 @@ func (l *Log) remove(i int) error {
 		return err
 	}
 	l.files = slices.Delete(l.files, i, i+1)
-	l.opts.Grown(-f.size)
+	l.grown(-f.size)
 	return nil
 }
 
@@ -360,7 +363,7 @@ func (l *Log) Remove() error {
 		l.f = nil
 	}
 	for _, f := range l.files {
-		l.opts.Grown(-f.size)
+		l.grown(-f.size)
 	}
 	l.files = nil
 	return os.RemoveAll(l.dir)

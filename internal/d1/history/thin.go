@@ -28,11 +28,27 @@ func (l *Log) Thin(now time.Time) (n int, err error) {
 		if old == nil {
 			return n, nil
 		}
-		if err := l.thin(*old); err != nil {
+		err := l.thin(*old)
+		if errors.Is(err, ErrDamaged) { // nobody gets to what is before
+			err = errors.Join(err, l.dropTo(old.from))
+		}
+		if err != nil {
 			return n, err
 		}
 		n++
 	}
+}
+
+// dropTo removes the files up to one.
+func (l *Log) dropTo(from Mark) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for len(l.files) > 1 && l.files[0].from <= from {
+		if err := l.remove(0); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // thin rewrites a file, and puts the new one in its place.
@@ -86,7 +102,7 @@ func (l *Log) replace(old, next file, name string) error {
 			}
 		}
 		l.files[i] = next
-		l.opts.Grown(next.size - old.size)
+		l.grown(next.size - old.size)
 		return nil
 	}
 	if name != "" {
