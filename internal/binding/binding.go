@@ -164,6 +164,11 @@ func (b *Border) bound(w http.ResponseWriter, r *http.Request, p *isolate.Proces
 	account := p.Spec.Ref.Account
 	switch bound.Type {
 	case "kv_namespace":
+		done, err := takeTurn(r, p)
+		if err != nil {
+			return err
+		}
+		defer done()
 		b.KV(f.NamespaceID).ServeHTTP(w, r)
 		return nil
 	case "queue":

@@ -51,8 +51,42 @@ type lane struct {
 
 // lanes are those of all processes. The zero value is ready to use.
 type lanes struct {
-	mu  sync.Mutex
-	all map[laneKey]*lane
+	mu       sync.Mutex
+	all      map[laneKey]*lane
+	sessions map[*isolate.Process]int // by who calls
+}
+
+// maxSessions is how many RPC sessions a user Worker's process may have called at once: each is a connection of the process
+// that is called, which may serve all others, too. It is what it may have of other connections.
+const maxSessions = 1024
+
+// begin counts a session by a lane, unless its caller has as many as it may.
+func (ls *lanes) begin(l *lane) bool {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	p := l.key.process
+	if ls.sessions[p] >= maxSessions && p.Spec.Ref.Namespace != "" {
+		return false
+	}
+	if ls.sessions == nil {
+		ls.sessions = map[*isolate.Process]int{}
+	}
+	ls.sessions[p]++
+	l.sessions++
+	l.lastUse = time.Now()
+	return true
+}
+
+// done says that a session by a lane has ended.
+func (ls *lanes) done(l *lane) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	p := l.key.process
+	if ls.sessions[p]--; ls.sessions[p] == 0 {
+		delete(ls.sessions, p)
+	}
+	l.sessions--
+	l.lastUse = time.Now()
 }
 
 // ask returns the lane that a process asks to be connected by, and whether it is the first to ask for it, and so to say
@@ -149,14 +183,6 @@ func (ls *lanes) forget(l *lane) {
 	if ls.all[l.key] == l {
 		delete(ls.all, l.key)
 	}
-}
-
-// use counts a session of the lane, n being 1 or -1.
-func (ls *lanes) use(l *lane, n int) {
-	ls.mu.Lock()
-	defer ls.mu.Unlock()
-	l.sessions += n
-	l.lastUse = time.Now()
 }
 
 // replace says that the lane's process takes no new sessions, and has the calling process use another lane. One more is

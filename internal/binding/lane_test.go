@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/dispatch"
 	"atoll.dev/atoll/internal/isolate"
 )
@@ -110,5 +111,38 @@ func TestLanesUseless(t *testing.T) {
 				t.Errorf("useless: %v", got)
 			}
 		})
+	}
+}
+
+// A user Worker calls by so many sessions at once and no more, whatever the lanes, and others call none the less.
+func TestSessionsOfACaller(t *testing.T) {
+	var ls lanes
+	mallory := &isolate.Process{Spec: isolate.Spec{Ref: atoll.ScriptRef{Namespace: "production"}}}
+	one, two := open(&ls, laneKey{mallory, 0, 0}), open(&ls, laneKey{mallory, 1, 0})
+	for i := range maxSessions {
+		if !ls.begin([]*lane{one, two}[i%2]) {
+			t.Fatalf("session %d is refused", i)
+		}
+	}
+	if ls.begin(one) || ls.begin(two) {
+		t.Error("there are more sessions than there may be")
+	}
+	for _, p := range []*isolate.Process{{Spec: mallory.Spec}, {}} {
+		if l := open(&ls, laneKey{p, 0, 0}); !ls.begin(l) {
+			t.Error("another's session is refused")
+		} else {
+			ls.done(l)
+		}
+	}
+	ls.done(two)
+	if !ls.begin(one) {
+		t.Error("there is no room after a session has ended")
+	}
+	for i := range maxSessions - 1 {
+		ls.done([]*lane{one, two}[i%2])
+	}
+	ls.done(one)
+	if len(ls.sessions) != 0 {
+		t.Errorf("%d callers are remembered", len(ls.sessions))
 	}
 }

@@ -140,7 +140,7 @@ func (b *Border) begin(r *http.Request, f fields, key laneKey, nonce string) err
 	s, err := b.session(r, l)
 	end := func() {
 		if s != nil {
-			b.lanes.use(l, -1)
+			b.lanes.done(l)
 			s.End()
 		}
 	}
@@ -157,12 +157,14 @@ func (b *Border) session(r *http.Request, l *lane) (*dispatch.Session, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !b.lanes.begin(l) {
+		return nil, dispatch.ErrBusy
+	}
 	s, err := l.line.Begin(invocation.Options{Outbound: from.outbound, Hops: from.hops + 1})
 	if err != nil {
-		return nil, err
+		b.lanes.done(l)
 	}
-	b.lanes.use(l, 1)
-	return s, nil
+	return s, err
 }
 
 // claim answers a process that asks about a session that has come to it, and goes on answering until the session ends.
@@ -173,7 +175,7 @@ func (b *Border) claim(w http.ResponseWriter, r *http.Request, p *isolate.Proces
 		return
 	}
 	defer func() {
-		b.lanes.use(o.lane, -1)
+		b.lanes.done(o.lane)
 		o.invocation.End()
 	}()
 	props := o.props

@@ -40,6 +40,13 @@ func floodAttacks(namespace string) []attack {
 		{name: "large-key-values", cpuMs: 5000, run: largeKeyValues, binds: kv,
 			code: handler(`const large = () => { let n = 0; return new ReadableStream({ async pull(c) { if (n++ < 200) c.enqueue(new Uint8Array(1e5)); else await scheduler.wait(1e6); } }); };
 				await Promise.race([Promise.allSettled(Array.from({ length: 20 }, (_, i) => env.KV.put("l" + i, large()))), scheduler.wait(2000)]); return new Response("done");`)},
+		{name: "stalled-key-values", cpuMs: 20000, run: stalledKeyValues, binds: kv,
+			code: handler(`const block = new Uint8Array(1e6);
+				const stalled = () => { let n = 0; return new ReadableStream({ async pull(c) { if (n++ === 0) c.enqueue(block); else await scheduler.wait(1e6); } }); };
+				await Promise.race([Promise.allSettled(Array.from({ length: 600 }, (_, i) => env.KV.put("s" + i, stalled()))), scheduler.wait(8000)]); return new Response("done");`)},
+		{name: "bulk-key-values", cpuMs: 20000, run: bulkKeyValues, binds: kv,
+			code: handler(`if (new URL(request.url).pathname === "/put") { await env.KV.put("escapes", new Uint8Array(24e6).fill(1)); return new Response("put"); }
+				await Promise.allSettled(Array.from({ length: 20 }, () => env.KV.get(["escapes"]))); return new Response("done");`)},
 		{name: "cache", cpuMs: 20000, run: cacheFlood,
 			code: handler(`const caching = [await caches.open("shared"), await caches.open("")], headers = { "cache-control": "max-age=36000" };
 				const never = () => { let n = 0; return new ReadableStream({ async pull(c) { if (n++ < 100) c.enqueue(new Uint8Array(1e5)); else await scheduler.wait(1e6); } }); };
@@ -121,6 +128,46 @@ func largeKeyValues(t *testing.T, s *site, host string) {
 	s.want(t, host, "/", attack{cpuMs: 5000}.limits(), `^(200 done|500 )`)
 	if grown := heapInUse() - heap; grown > 100<<20 {
 		t.Errorf("the node's heap grew by %d bytes", grown)
+	}
+}
+
+// stalledKeyValues looks at how much of the node's memory values take that do not come to their end.
+func stalledKeyValues(t *testing.T, s *site, host string) {
+	heap := heapInUse()
+	if grown := s.peak(t, host, "/", heapInUse) - heap; grown > 100<<20 {
+		t.Errorf("the node's heap grew by %d bytes", grown)
+	}
+}
+
+// bulkKeyValues asks for much that becomes more as it is written out.
+func bulkKeyValues(t *testing.T, s *site, host string) {
+	s.want(t, host, "/put", attack{cpuMs: 20000}.limits(), `^200 put$`)
+	heap := heapInUse()
+	grown := s.peak(t, host, "/", func() int64 {
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapInuse)
+	}) - heap
+	if t.Logf("the node's heap grew by %d bytes", grown); grown > 600<<20 {
+		t.Errorf("the node's heap grew by %d bytes", grown)
+	}
+}
+
+// peak is the highest of a figure while a request is answered, however.
+func (s *site) peak(t *testing.T, host, path string, figure func() int64) (most int64) {
+	t.Helper()
+	done := make(chan string)
+	go func() { done <- s.get(t, host, path, attack{cpuMs: 20000}.limits()) }()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case got := <-done:
+			t.Logf("got %.200q", got)
+			return most
+		case <-tick.C:
+			most = max(most, figure())
+		}
 	}
 }
 

@@ -46,6 +46,7 @@ type Store struct {
 	writer  *writer
 	cache   *cache
 	pins    pins
+	bulk    chan struct{} // holds a token for each bulk get that is being answered
 
 	nextLarge atomic.Int64
 
@@ -73,6 +74,7 @@ func Open(lg *slog.Logger, dir string, opts Options) (*Store, error) {
 		lg:     lg,
 		opts:   opts,
 		cache:  newCache(opts.CacheBytes),
+		bulk:   make(chan struct{}, bulkGetters),
 		spaces: map[NamespaceID]*space{},
 		byNum:  map[int64]*space{},
 		usage:  map[string]*atomic.Int64{},

@@ -17,6 +17,10 @@ import (
 const (
 	maxBulkGetBytes = 25 << 20
 	maxBulkGetBody  = 1 << 20
+	// maxBulkAnswer bounds the answer, in which a byte may become six: values are hardly ever made of such bytes alone.
+	maxBulkAnswer = 50 << 20
+	// bulkGetters is how many answers are made at once. Each holds its values several times over.
+	bulkGetters = 4
 )
 
 // BulkGet is a request for several values at once, as the binding and the REST API send it.
@@ -76,6 +80,12 @@ func ParseBulkGet(body io.Reader) (BulkGet, error) {
 
 // GetMany returns a JSON object of the values asked for, in the order of the keys, null for those that hold nothing.
 func (s *Store) GetMany(ctx context.Context, id NamespaceID, get BulkGet) ([]byte, error) {
+	select {
+	case s.bulk <- struct{}{}:
+		defer func() { <-s.bulk }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 	var out bytes.Buffer
 	total := int64(0)
 	for i, key := range get.Keys {
@@ -100,6 +110,9 @@ func (s *Store) GetMany(ctx context.Context, id NamespaceID, get BulkGet) ([]byt
 		if err != nil {
 			return nil, err
 		}
+		if out.Len()+len(text) > maxBulkAnswer {
+			return nil, errBulkAnswer
+		}
 		out.WriteByte("{,"[min(i, 1)])
 		out.Write(name)
 		out.WriteByte(':')
@@ -109,6 +122,27 @@ func (s *Store) GetMany(ctx context.Context, id NamespaceID, get BulkGet) ([]byt
 	return out.Bytes(), nil
 }
 
+var errBulkAnswer = fault.Newf(fault.TooLarge, codeTooLarge, "Total size of request exceeds the limit of %dMB", maxBulkGetBytes>>20)
+
+// quote writes text as JSON, unless that were more than any answer may be.
+func quote(text string) ([]byte, error) {
+	n := len(text)
+	for i := range len(text) {
+		if text[i] < ' ' {
+			n += 5
+		}
+	}
+	if n > maxBulkAnswer {
+		return nil, errBulkAnswer
+	}
+	var out bytes.Buffer
+	out.Grow(n + n/16 + 3)
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(text)
+	return bytes.TrimSuffix(out.Bytes(), []byte("\n")), err
+}
+
 // render returns one value as JSON.
 func (get BulkGet) render(v Value) ([]byte, error) {
 	data, err := v.Bytes()
@@ -116,7 +150,7 @@ func (get BulkGet) render(v Value) ([]byte, error) {
 		return nil, err
 	}
 	if !get.JSON {
-		if data, err = json.Marshal(decodeText(data)); err != nil {
+		if data, err = quote(decodeText(data)); err != nil {
 			return nil, err
 		}
 	} else if data = bytes.TrimPrefix(data, []byte("\ufeff")); !utf8.Valid(data) || !json.Valid(data) {

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	_ "atoll.dev/atoll/internal/sqlite" // the driver "sqlite"
 )
 
@@ -89,18 +91,18 @@ func stamp(path string) (st [2]struct {
 
 // copyFile copies a regular file of a directory that a tenant's process may write to.
 func copyFile(from, to string) error {
-	info, err := os.Lstat(from)
+	in, err := os.OpenFile(from, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0) // no link, and no pipe that is waited for
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	info, err := in.Stat()
 	if err != nil {
 		return err
 	}
 	if !info.Mode().IsRegular() || info.Size() > maxAlarms {
 		return fmt.Errorf("%s is not a file of alarms", from)
 	}
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
 	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err

@@ -53,7 +53,7 @@ type Store struct {
 	mu      sync.RWMutex
 	byID    map[ID]*queue
 	byName  map[ownName]*queue
-	usage   map[atoll.AccountID]*atomic.Int64 // bytes of its messages
+	usage   map[atoll.AccountID]*atomic.Int64 // footprint of its messages
 	running context.Context                   // of Run; nil: pumps are not to run yet
 	pumps   *errgroup.Group
 }

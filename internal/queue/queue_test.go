@@ -273,7 +273,7 @@ func TestGoneMeanwhile(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				release := make(chan struct{})
 				k.say = func(*Batch) (Outcome, error) { <-release; return Outcome{RetryAll: true}, nil }
-				r := newRig(t, Options{Deliver: k.deliver, AccountBytes: 100})
+				r := newRig(t, Options{Deliver: k.deliver, AccountBytes: 1000})
 				defer func() { r.stop() }()
 				id := r.make("jobs")
 				r.consume(id, func(c *Consumer) { c.Wait = 0 })
@@ -282,7 +282,7 @@ func TestGoneMeanwhile(t *testing.T) {
 				act(t, r, id)
 				close(release)
 				k.got(time.Minute)
-				want(t, r.usage[account].Load(), map[string]int64{"no-consumer": 2}[name])
+				want(t, r.usage[account].Load(), map[string]int64{"no-consumer": 2 + 2*messageBytes}[name])
 				rows, _, _ := r.held(t)
 				want(t, rows, map[string]int64{"no-consumer": 2}[name])
 			})
@@ -346,7 +346,7 @@ func TestRetention(t *testing.T) {
 
 func TestQuotas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, Options{AccountBytes: 10, QueueBytes: 6})
+		r := newRig(t, Options{AccountBytes: 2*messageBytes + 10, QueueBytes: messageBytes + 6})
 		defer func() { r.stop() }()
 		one := r.make("one")
 		r.make("two")
@@ -358,7 +358,7 @@ func TestQuotas(t *testing.T) {
 			name Name
 			n    int
 			full bool
-		}{{"one", 6, false}, {"one", 1, true}, {"two", 5, true}, {"two", 4, false}, {"two", 1, true}} {
+		}{{"one", 7, true}, {"one", 6, false}, {"one", 0, true}, {"two", 5, true}, {"two", 4, false}, {"two", 0, true}} {
 			if err := send(c.name, c.n); (fault.KindOf(err) == fault.Full) != c.full || !c.full && err != nil {
 				t.Errorf("%d bytes to %s: %v", c.n, c.name, err)
 			}
@@ -366,8 +366,11 @@ func TestQuotas(t *testing.T) {
 		if _, err := r.Purge(t.Context(), account, one); err != nil {
 			t.Fatal(err)
 		}
-		if err := send("two", 2); err != nil {
+		if err := send("one", 2); err != nil {
 			t.Errorf("after a purge: %v", err)
+		}
+		if got := r.usage[account].Load(); got != 2*messageBytes+6 {
+			t.Errorf("the account has %d bytes", got)
 		}
 	})
 }

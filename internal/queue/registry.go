@@ -58,6 +58,12 @@ type held struct{ count, bytes int64 }
 
 func (h held) minus() held { return held{-h.count, -h.bytes} }
 
+// messageBytes is what a message counts for beside its body: or a flood of empty ones would be nothing, and fill the disk.
+const messageBytes = 256
+
+// footprint is what messages count for where they are bounded.
+func (h held) footprint() int64 { return h.bytes + h.count*messageBytes }
+
 func scanHeld(row sqlite.Row) (h held, err error) {
 	err = row.Scan(&h.count, &h.bytes)
 	return h, err
@@ -68,7 +74,7 @@ type queue struct {
 	num     int64
 	id      ID
 	account atoll.AccountID
-	owner   *atomic.Int64 // bytes of the account's messages
+	owner   *atomic.Int64 // footprint of the account's messages
 	created time.Time
 
 	count, bytes atomic.Int64
@@ -104,7 +110,7 @@ func (q *queue) charge(h held) {
 	}
 	q.count.Add(h.count)
 	q.bytes.Add(h.bytes)
-	q.owner.Add(h.bytes)
+	q.owner.Add(h.footprint())
 }
 
 // poke tells the pump that something may be due, or that its consumer has changed.
@@ -310,8 +316,7 @@ func (s *Store) DeleteQueue(ctx context.Context, account atoll.AccountID, id ID)
 	delete(s.byID, q.id)
 	delete(s.byName, ownName{account, q.name})
 	q.gone, q.consumer = true, nil
-	q.owner.Add(-q.bytes.Swap(0))
-	q.count.Store(0)
+	q.owner.Add(-held{q.count.Swap(0), q.bytes.Swap(0)}.footprint())
 	q.mu.Unlock()
 	s.mu.Unlock()
 	q.poke()

@@ -146,7 +146,7 @@ func checkBatch(list []Outgoing) (more held, err error) {
 // reserve charges the queue with messages about to be stored, where it and its account have room.
 func (s *Store) reserve(q *queue, more held) error {
 	q.charge(more)
-	if over(q.bytes.Load(), s.opts.QueueBytes) || over(q.owner.Load(), s.opts.AccountBytes) {
+	if over(held{q.count.Load(), q.bytes.Load()}.footprint(), s.opts.QueueBytes) || over(q.owner.Load(), s.opts.AccountBytes) {
 		q.charge(more.minus())
 		return fault.New(fault.Full, codeFull, "Storage Limit Exceeded")
 	}

@@ -44,7 +44,7 @@ func (s *Store) Put(ctx context.Context, ref Ref, key string, body io.Reader, o 
 	if err != nil {
 		return Object{}, fmt.Errorf("put object: %w", err)
 	}
-	res, err := s.reserve(ctx, ref.Account, o.Length)
+	res, err := s.reserve(ctx, ref, o.Length)
 	if err != nil {
 		return Object{}, fmt.Errorf("put object: %w", err)
 	}

@@ -15,6 +15,7 @@ import (
 type quota struct {
 	mu       sync.Mutex
 	accounts map[atoll.AccountID]*usage
+	writes   map[Ref]int // by bucket: whoever has one to himself, and never ends what he sends, holds up nobody else
 }
 
 type usage struct {
@@ -26,6 +27,7 @@ type usage struct {
 type reservation struct {
 	st      *Store
 	account atoll.AccountID
+	bucket  Ref
 	stored  int64 // by the account when the upload began
 	bytes   int64
 }
@@ -35,8 +37,9 @@ func errStorage(limit int64) error {
 }
 
 // reserve begins an upload of the given size; -1 where it is not known. It must be released.
-func (s *Store) reserve(ctx context.Context, account atoll.AccountID, size int64) (*reservation, error) {
-	r := &reservation{st: s, account: account}
+func (s *Store) reserve(ctx context.Context, ref Ref, size int64) (*reservation, error) {
+	account := ref.Account
+	r := &reservation{st: s, account: account, bucket: ref}
 	if s.opts.AccountBytes > 0 {
 		var err error
 		r.stored, err = sqlite.One(ctx, s.db.Reads(), sqlite.Value[int64], `SELECT bytes FROM accounts WHERE account = ?`, account)
@@ -47,18 +50,19 @@ func (s *Store) reserve(ctx context.Context, account atoll.AccountID, size int64
 	q := &s.quota
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if n := q.writes[ref]; n >= s.opts.Writes {
+		return nil, fault.Newf(fault.Limited, CodeTooManyRequests, "%d objects and parts are being uploaded to the bucket at once, and no more can be.", n)
+	}
 	u := q.accounts[account]
 	if u == nil {
 		u = &usage{}
-		q.accounts[account] = u
-	}
-	if u.writes >= s.opts.Writes {
-		return nil, fault.Newf(fault.Limited, CodeTooManyRequests, "The account is uploading %d objects and parts at once, and can no more.", u.writes)
 	}
 	if err := r.growLocked(u, max(size, 0)); err != nil {
 		return nil, err
 	}
+	q.accounts[account] = u
 	u.writes++
+	q.writes[ref]++
 	return r, nil
 }
 
@@ -88,6 +92,9 @@ func (r *reservation) release() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	u := q.accounts[r.account]
+	if q.writes[r.bucket]--; q.writes[r.bucket] == 0 {
+		delete(q.writes, r.bucket)
+	}
 	u.writes--
 	u.bytes -= r.bytes
 	if u.writes == 0 {

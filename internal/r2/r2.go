@@ -31,7 +31,7 @@ import (
 type Options struct {
 	AccountBytes int64            // how much one account may store, keys and metadata included; 0 means no bound
 	OpenUploads  int              // multipart uploads that a bucket may have open; 0 means 10,000
-	Writes       int              // objects and parts that an account may be sending at once; 0 means 512
+	Writes       int              // objects and parts that may be on their way into a bucket at once; 0 means 512
 	UploadTTL    time.Duration    // after which an open multipart upload is aborted; 0 means 7 days
 	Stall        time.Duration    // how long a Worker's upload may rest without a byte; 0 means one minute
 	MinPart      int64            // the least size of parts but the last; 0 means MinPart
@@ -88,7 +88,7 @@ func Open(lg *slog.Logger, dir string, opts Options) (_ *Store, err error) {
 		opts.Now = time.Now
 	}
 	s := &Store{lg: lg, opts: opts, wake: make(chan struct{}, 1), buckets: map[Ref]*bucket{}}
-	s.quota.accounts = map[atoll.AccountID]*usage{}
+	s.quota.accounts, s.quota.writes = map[atoll.AccountID]*usage{}, map[Ref]int{}
 	s.pins.refs = map[string]int{}
 	dir = filepath.Join(dir, "r2")
 	if s.db, err = sqlite.Open(lg, filepath.Join(dir, "r2.db"), migrations); err != nil {

@@ -9,8 +9,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -175,7 +177,7 @@ func checkFigures(t testing.TB, s *Store) {
 		`SELECT count(*) FROM buckets b WHERE head != (SELECT coalesce(sum(head), 0) FROM objects WHERE bucket = b.num)`,
 		`SELECT count(*) FROM buckets b WHERE uploads != (SELECT count(*) FROM uploads WHERE bucket = b.num)`,
 		`SELECT count(*) FROM buckets b WHERE pending != (SELECT coalesce(sum(head + bytes), 0) FROM uploads WHERE bucket = b.num)`,
-		`SELECT count(*) FROM uploads u WHERE bytes != (SELECT coalesce(sum(size), 0) FROM parts WHERE upload = u.num)`,
+		`SELECT count(*) FROM uploads u WHERE bytes != (SELECT coalesce(sum(size + 4096), 0) FROM parts WHERE upload = u.num)`,
 		`SELECT count(*) FROM accounts a WHERE bytes != (SELECT coalesce(sum(bytes + head + pending), 0) FROM buckets WHERE account = a.account)`,
 		`SELECT count(*) FROM accounts a WHERE buckets != (SELECT count(*) FROM buckets WHERE account = a.account)`,
 		`SELECT count(*) FROM parts WHERE upload NOT IN (SELECT num FROM uploads UNION SELECT upload FROM objects WHERE upload IS NOT NULL)`,
@@ -410,6 +412,43 @@ func TestQuota(t *testing.T) {
 		_, err = s.CreateUpload(t.Context(), ref, fmt.Sprint("u", i), PutOptions{})
 	}
 	refused(t, err, fault.Limited, CodeTooManyRequests)
+	checkFigures(t, s)
+}
+
+// Whoever never ends what he sends to his bucket, or sends it in parts of nothing, takes neither the turns of another bucket nor
+// room that is not counted.
+func TestSlowAndSmall(t *testing.T) {
+	s := openStore(t, t.TempDir(), Options{Writes: 2, AccountBytes: 1 << 20})
+	ref, alice := newBucket(t, s, "one"), newBucket(t, s, "two")
+	stalled, stop := io.Pipe()
+	var sending sync.WaitGroup
+	for i := range 2 {
+		sending.Go(func() { s.Put(t.Context(), ref, fmt.Sprint(i), stalled, PutOptions{Length: -1}) }) // its error is the pipe's
+	}
+	for err := error(nil); fault.KindOf(err) != fault.Limited; runtime.Gosched() {
+		_, err = s.Put(t.Context(), ref, "third", strings.NewReader("x"), PutOptions{Length: 1})
+	}
+	put(t, s, alice, "a", []byte("x"), PutOptions{})
+	stop.CloseWithError(io.ErrUnexpectedEOF)
+	sending.Wait()
+	put(t, s, ref, "a", []byte("x"), PutOptions{})
+
+	u, err := s.CreateUpload(t.Context(), ref, "parts", PutOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for err == nil && n < 300 {
+		n++
+		_, err = s.UploadPart(t.Context(), ref, "parts", u.ID, n, strings.NewReader(""), PutOptions{})
+	}
+	refused(t, err, fault.Full, CodeStorage)
+	if err := s.AbortUpload(t.Context(), ref, "parts", u.ID); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.Usage(t.Context(), account); err != nil || got > 1<<10 {
+		t.Errorf("%d bytes are stored, %v", got, err)
+	}
 	checkFigures(t, s)
 }
 

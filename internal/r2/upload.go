@@ -199,7 +199,7 @@ func (s *Store) UploadPart(ctx context.Context, ref Ref, key, id string, number 
 	if err != nil {
 		return Part{}, fmt.Errorf("upload part: %w", err)
 	}
-	res, err := s.reserve(ctx, ref.Account, o.Length)
+	res, err := s.reserve(ctx, ref, o.Length)
 	if err != nil {
 		return Part{}, fmt.Errorf("upload part: %w", err)
 	}
@@ -232,13 +232,19 @@ func withSums(sums map[string][]byte, names []string) map[string][]byte {
 	return all
 }
 
+// partBytes is what a part of an open upload counts for beside its content: a file's least share of the disk. A bucket may
+// have a hundred million parts of one byte.
+const partBytes = 4096
+
 func (s *Store) storePart(ctx context.Context, tx sqlite.Session, b *bucket, key, id string, p part) error {
 	u, err := s.openUpload(ctx, tx, b, key, id)
 	if err != nil {
 		return err
 	}
+	more := p.size + partBytes
 	old, err := sqlite.One(ctx, tx, scanPart, partColumns+`WHERE upload = ? AND number = ?`, u.num, p.number)
 	if err == nil {
+		more -= old.size + partBytes
 		_, err = sqlite.Run(ctx, tx, `INSERT INTO garbage (file, version) VALUES (?, '')`, old.file)
 	}
 	if err != nil && !sqlite.Missing(err) {
@@ -249,7 +255,7 @@ func (s *Store) storePart(ctx context.Context, tx sqlite.Session, b *bucket, key
 	if err != nil {
 		return err
 	}
-	return s.countUpload(ctx, tx, b, u.num, p.size-old.size)
+	return s.countUpload(ctx, tx, b, u.num, more)
 }
 
 // countUpload changes the figures of an upload, its bucket and its account.
