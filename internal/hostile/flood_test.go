@@ -40,7 +40,7 @@ func floodAttacks(namespace string) []attack {
 		{name: "large-key-values", cpuMs: 5000, run: largeKeyValues, binds: kv,
 			code: handler(`const large = () => { let n = 0; return new ReadableStream({ async pull(c) { if (n++ < 200) c.enqueue(new Uint8Array(1e5)); else await scheduler.wait(1e6); } }); };
 				await Promise.race([Promise.allSettled(Array.from({ length: 20 }, (_, i) => env.KV.put("l" + i, large()))), scheduler.wait(2000)]); return new Response("done");`)},
-		{name: "stalled-key-values", cpuMs: 20000, run: stalledKeyValues, binds: kv,
+		{name: "stalled-key-values", cpuMs: 20000, run: stalledKeyValues, binds: kv, alone: true,
 			code: handler(`const block = new Uint8Array(1e6);
 				const stalled = () => { let n = 0; return new ReadableStream({ async pull(c) { if (n++ === 0) c.enqueue(block); else await scheduler.wait(1e6); } }); };
 				await Promise.race([Promise.allSettled(Array.from({ length: 600 }, (_, i) => env.KV.put("s" + i, stalled()))), scheduler.wait(8000)]); return new Response("done");`)},
