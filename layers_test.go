@@ -27,7 +27,7 @@ const module = "atoll.dev/atoll"
 var layers = [][]string{
 	{"fault", "atoll", "wire"}, // words: the standard library only
 	{"durable", "sqlite"},      // files
-	{"limits", "route", "hop", "invocation", "sandbox", "terminate", "workerd", "upload", "store"},                             // leaves
+	{"limits", "route", "hop", "invocation", "sandbox", "prefault", "terminate", "workerd", "upload", "store"},                 // leaves
 	{"auth", "kv", "d1", "r2", "queue", "analytics", "ratelimit", "objects", "cache", "assets", "egress", "isolate", "router"}, // services
 	{"dispatch"},                            // which process serves a version
 	{"binding", "deploy", "cron", "backup"}, // decisions

@@ -26,6 +26,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -33,6 +34,7 @@ import (
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/hop"
 	"atoll.dev/atoll/internal/invocation"
+	"atoll.dev/atoll/internal/prefault"
 	"atoll.dev/atoll/internal/sandbox"
 	"atoll.dev/atoll/internal/terminate"
 	"atoll.dev/atoll/internal/workerd"
@@ -69,6 +71,7 @@ type Factory struct {
 	cancel context.CancelCauseFunc
 	wake   chan struct{}
 	tracer func() *terminate.Engine
+	pages  atomic.Pointer[prefault.Pages] // that a start touches, once known
 
 	mu     sync.Mutex
 	spares []*spare
@@ -151,6 +154,11 @@ func (f *Factory) Start(spec Spec) (*Process, error) {
 			return nil, fmt.Errorf("start process: %w", err)
 		}
 	}
+	return f.feed(s, spec)
+}
+
+// feed makes a spare the process of spec.
+func (f *Factory) feed(s *spare, spec Spec) (*Process, error) {
 	p := &Process{ID: s.id, Spec: spec, Client: hop.NewClient(s.in), ObjectsTag: invocation.NewRay(), spare: s, secret: atoll.NewID(), lg: f.lg, tracer: f.tracer}
 	message, err := configure(spec, f.bin, p, f.opts.LogBytes)
 	if err != nil {

@@ -50,6 +50,7 @@ func (d *demand) missing(have int, now time.Time) (n int, wait time.Duration) {
 
 // keepSpares keeps the spare processes until ctx is done.
 func (f *Factory) keepSpares(ctx context.Context) {
+	rehearsed := f.opts.Spares == 0
 	for ctx.Err() == nil {
 		f.mu.Lock()
 		n, wait := f.demand.missing(len(f.spares), time.Now())
@@ -68,6 +69,7 @@ func (f *Factory) keepSpares(ctx context.Context) {
 				f.mu.Lock()
 				f.spares = append(f.spares, s)
 				f.mu.Unlock()
+				f.group.Go(func() error { f.warm(s); return nil })
 				continue
 			}
 			f.lg.Error("cannot start a spare process", "err", err)
@@ -75,6 +77,10 @@ func (f *Factory) keepSpares(ctx context.Context) {
 		}
 		if wait == 0 {
 			continue
+		}
+		if !rehearsed {
+			rehearsed = true
+			f.group.Go(f.rehearse)
 		}
 		select {
 		case <-ctx.Done():

@@ -15,7 +15,8 @@
 // [atoll.dev/atoll/internal/objects] the storage of Durable Objects, [atoll.dev/atoll/internal/cache] what the Cache API
 // stores.
 // [atoll.dev/atoll/internal/workerd] writes the engine's configuration, [atoll.dev/atoll/internal/sandbox] starts a
-// program that reaches nothing, [atoll.dev/atoll/internal/hop] carries HTTP over sockets,
+// program that reaches nothing, [atoll.dev/atoll/internal/prefault] has it find its pages mapped,
+// [atoll.dev/atoll/internal/hop] carries HTTP over sockets,
 // [atoll.dev/atoll/internal/route] matches URLs, [atoll.dev/atoll/internal/egress] lets subrequests out,
 // [atoll.dev/atoll/internal/assets] takes and serves static files, [atoll.dev/atoll/internal/router] dispatches in a
 // dispatch Worker's place.
