@@ -51,6 +51,8 @@ type attack struct {
 	date  string           // compatibility date; a recent one
 	binds []map[string]any // bindings
 
+	classes []string // of Durable Objects
+
 	cpuMs       int // limits of the dispatch; 50
 	subRequests int // 50
 
@@ -68,7 +70,7 @@ type attack struct {
 func groups(kv string, s *site) iter.Seq2[string, []attack] {
 	return func(yield func(string, []attack) bool) {
 		_ = yield("cpu", cpuAttacks()) && yield("memory", memoryAttacks()) && yield("flood", floodAttacks(kv)) && yield("forgery", forgeryAttacks()) &&
-			yield("reach", reachAttacks(kv, s)) && yield("pollution", pollutionAttacks()) && yield("process", processAttacks()) && yield("r2", r2Attacks(s))
+			yield("reach", reachAttacks(kv, s)) && yield("pollution", pollutionAttacks()) && yield("process", processAttacks()) && yield("r2", r2Attacks(s)) && yield("objects", objectAttacks(s))
 	}
 }
 
@@ -78,6 +80,7 @@ func TestHostile(t *testing.T) {
 	s := newSite(t)
 	kv := s.namespace(t, "mallory")
 	s.furnishR2(t)
+	s.furnishObjects(t)
 	for group, cases := range groups(kv, s) {
 		t.Run(group, func(t *testing.T) {
 			for _, a := range cases {

@@ -43,6 +43,9 @@ type site struct {
 	client  *http.Client
 	aliceKV string // id of alice's KV namespace
 	aliceUp string // id of a multipart upload of hers
+
+	aliceClass, aliceObject string // ids of her class of Durable Objects, and of one of them
+
 	canary  *httptest.Server
 	reached atomic.Int64 // requests that the canary got
 	stop    func() error // ends the node as SIGTERM does
@@ -65,6 +68,7 @@ func newSite(t *testing.T) *site {
 	limits := atoll.DefaultLimits()
 	limits.StartupCPUMs = 300
 	limits.CacheMemory, limits.CacheDisk = 2<<20, 16<<20
+	limits.DurableStorage = 100 << 20
 	limits.Processes = 1 // of a script, so that its requests are in one isolate
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, ended := make(chan string, 1), make(chan error, 1)
@@ -203,6 +207,8 @@ type upload struct {
 	flags []string
 	date  string
 	binds []map[string]any
+
+	classes []string // of Durable Objects, made with this upload
 }
 
 // send uploads a Worker and returns what it was refused with, or "".
@@ -214,7 +220,11 @@ func (s *site) send(t *testing.T, url string, u upload) string {
 	if date == "" {
 		date = "2025-06-01"
 	}
-	meta, err := json.Marshal(map[string]any{"main_module": u.files[0], "compatibility_date": date, "compatibility_flags": u.flags, "bindings": u.binds})
+	md := map[string]any{"main_module": u.files[0], "compatibility_date": date, "compatibility_flags": u.flags, "bindings": u.binds}
+	if len(u.classes) > 0 {
+		md["migrations"] = map[string]any{"new_tag": "v1", "new_sqlite_classes": u.classes}
+	}
+	meta, err := json.Marshal(md)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -257,7 +267,7 @@ func (s *site) put(t *testing.T, url string, u upload) {
 
 // upload is the attack as it is sent to the API.
 func (a attack) upload() upload {
-	return upload{files: []string{"main.js", "clean.js"}, code: map[string][]byte{"attack.js": []byte(a.code)}, flags: a.flags, date: a.date, binds: a.binds}
+	return upload{files: []string{"main.js", "clean.js"}, code: map[string][]byte{"attack.js": []byte(a.code)}, flags: a.flags, date: a.date, binds: a.binds, classes: a.classes}
 }
 
 // deploy uploads an attack, and says whether it is there; one that is to be refused never is.
