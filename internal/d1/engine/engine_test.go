@@ -34,6 +34,9 @@ func run(c *Conn, sql string, params ...Param) (string, Rows, error) {
 		if err != nil {
 			return "", r, err
 		}
+		if st == nil { // a NUL ended the text before anything was said
+			continue
+		}
 		before := c.TotalChanges()
 		out, err = rows(st, params)
 		all := c.TotalChanges() - before
