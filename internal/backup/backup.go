@@ -44,6 +44,7 @@ const (
 	r2Dir    = "r2"         // r2.db, and
 	r2Files  = "r2/objects" // content that it refers to
 	metadata = "atoll.db"
+	d1List   = "d1.db" // refers to the databases in d1
 )
 
 // Run copies the data directory to a directory that must not be there yet. Until it is complete it is called TO.partial.
@@ -126,7 +127,11 @@ func (b *copier) all() error {
 	if err := b.r2(); err != nil {
 		return err
 	}
-	return b.tree(".", map[string]bool{lockFile: true, cacheDir: true, blobsDir: true, r2Dir: true, metadata: true})
+	// A database of D1 that is made meanwhile is in no list then; the other way round, one in the list would be without its file.
+	if err := b.tree(d1List, nil); err != nil {
+		return err
+	}
+	return b.tree(".", map[string]bool{lockFile: true, cacheDir: true, blobsDir: true, r2Dir: true, metadata: true, d1List: true})
 }
 
 // r2 copies R2's database and what it refers to. An object that is deleted between the two is missing; then the database is
