@@ -54,7 +54,7 @@ export default {
 func TestQueueHostile(t *testing.T) {
 	t.Parallel()
 	limits := atoll.DefaultLimits()
-	limits.QueueBacklog, limits.WallMs = 200_000, 2000
+	limits.QueueBacklog, limits.WallMs = 20*(10_000+256), 2000 // a message counts 256 bytes beside its body
 	r := newRig(t, node.Config{Limits: limits})
 	ids := r.queues("theirs", "own", "spun", "hung", "fine", "spun-dead", "hung-dead")
 	r.call("PATCH", r.acct("/workers/dispatch/namespaces/production"), `{"limits":{"cpu_ms":50}}`, nil)

@@ -425,9 +425,13 @@ func TestSlowAndSmall(t *testing.T) {
 	for i := range 2 {
 		sending.Go(func() { s.Put(t.Context(), ref, fmt.Sprint(i), stalled, PutOptions{Length: -1}) }) // its error is the pipe's
 	}
-	for err := error(nil); fault.KindOf(err) != fault.Limited; runtime.Gosched() {
-		_, err = s.Put(t.Context(), ref, "third", strings.NewReader("x"), PutOptions{Length: 1})
+	for n := 0; n < 2; runtime.Gosched() {
+		s.quota.mu.Lock()
+		n = s.quota.writes[ref]
+		s.quota.mu.Unlock()
 	}
+	_, err := s.Put(t.Context(), ref, "third", strings.NewReader("x"), PutOptions{Length: 1})
+	refused(t, err, fault.Limited, CodeTooManyRequests)
 	put(t, s, alice, "a", []byte("x"), PutOptions{})
 	stop.CloseWithError(io.ErrUnexpectedEOF)
 	sending.Wait()
