@@ -121,17 +121,9 @@ func (d *Dispatcher) Wake(ctx context.Context, ref atoll.ScriptRef) error {
 	if _, _, err := d.active(ctx, s); err != nil {
 		return err
 	}
-	s.mu.Lock()
-	out, hosts := s.outbound.last, len(s.classes) > 0
-	for _, p := range s.procs { // it sees to its alarms itself
-		if hosts && p.Outbound == out.Key() {
-			s.mu.Unlock()
-			return nil
-		}
-	}
-	s.mu.Unlock()
-	if !hosts {
-		return nil
+	out, needed, err := s.asleep(ctx)
+	if err != nil || !needed {
+		return err
 	}
 	p, limits, err := d.acquire(ctx, ref, invocation.Limits{}, out.Key())
 	if err != nil {
@@ -143,6 +135,26 @@ func (d *Dispatcher) Wake(ctx context.Context, ref atoll.ScriptRef) error {
 	}
 	d.lg.Info("Durable Objects woken for an alarm", "script", ref.String(), "isolate", p.ID)
 	return d.stand(ctx, s, p, limits, out)
+}
+
+// asleep tells whether the script has objects and no process, and by which outbound Worker one is to be started. One that a
+// call has started, or is starting, sees to the alarms itself, whatever its outbound Worker: if an alarm replaced it, and the
+// call that again, neither would get anywhere.
+func (s *script) asleep(ctx context.Context) (out *invocation.Outbound, yes bool, err error) {
+	for {
+		s.mu.Lock()
+		out, yes = s.outbound.last, len(s.classes) > 0 && len(s.procs) == 0
+		starting := s.starting
+		s.mu.Unlock()
+		if !yes || starting == nil {
+			return out, yes, nil
+		}
+		select {
+		case <-starting:
+		case <-ctx.Done():
+			return nil, false, context.Cause(ctx)
+		}
+	}
 }
 
 // alarmSoon is how long before an alarm a process is not worth stopping, at the most.
