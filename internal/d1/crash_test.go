@@ -1,19 +1,16 @@
 package d1
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 
 	"atoll.dev/atoll/internal/d1/engine"
+	"atoll.dev/atoll/internal/durable/killtest"
 	"atoll.dev/atoll/internal/fault"
 )
 
@@ -77,13 +74,7 @@ func writeForever(dir string) error {
 // TestKill kills a process that writes, again and again, and finds every acknowledged write there, no part of a call, and
 // the databases whole. D1_TEST_KILLS sets how often.
 func TestKill(t *testing.T) {
-	rounds := 5
-	if n, err := strconv.Atoi(os.Getenv("D1_TEST_KILLS")); err == nil {
-		rounds = n
-	}
-	if testing.Short() {
-		rounds = 1
-	}
+	rounds := killtest.Rounds("D1_TEST_KILLS")
 	dir := t.TempDir()
 	s := openStore(t, dir, Options{})
 	ids := []ID{newDatabase(t, s, "one"), newDatabase(t, s, "two")}
@@ -119,36 +110,14 @@ func TestKill(t *testing.T) {
 }
 
 // killWriter runs writeForever until it acknowledged some writes, and notes the last of each writer.
-func killWriter(t *testing.T, dir string, acked map[string]int) int {
+func killWriter(t *testing.T, dir string, acked map[string]int) (count int) {
 	t.Helper()
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "D1_TEST_WRITE="+dir)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	lines := bufio.NewReader(out)
-	count := 0
-	for ; ; count++ {
-		if count == 200 {
-			cmd.Process.Kill()
-		}
-		line, err := lines.ReadString('\n')
-		if err == io.EOF {
-			break
-		}
-		k, n, _ := strings.Cut(strings.TrimSpace(line), " ")
+	killtest.Run(t, "D1_TEST_WRITE="+dir, func(line string) bool {
+		k, n, _ := strings.Cut(line, " ")
 		acked[k], _ = strconv.Atoi(n)
-	}
-	cmd.Wait()
-	if stderr.Len() > 0 {
-		t.Fatal(stderr.String())
-	}
+		count++
+		return count == 200
+	})
 	return count
 }
 

@@ -1,19 +1,16 @@
 package d1
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"atoll.dev/atoll/internal/d1/history"
+	"atoll.dev/atoll/internal/durable/killtest"
 	"atoll.dev/atoll/internal/fault"
 )
 
@@ -97,30 +94,10 @@ func TestKillRestore(t *testing.T) {
 
 func killRestorer(t *testing.T, dir string, after int) (lines []string) {
 	t.Helper()
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "D1_TEST_RESTORE="+dir)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	for r := bufio.NewReader(out); ; {
-		line, err := r.ReadString('\n')
-		if err == io.EOF {
-			break
-		}
-		if lines = append(lines, strings.TrimSpace(line)); len(lines) == after {
-			cmd.Process.Kill()
-		}
-	}
-	cmd.Wait()
-	if stderr.Len() > 0 {
-		t.Fatal(stderr.String())
-	}
+	killtest.Run(t, "D1_TEST_RESTORE="+dir, func(line string) bool {
+		lines = append(lines, line)
+		return len(lines) == after
+	})
 	return lines
 }
 

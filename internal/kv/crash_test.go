@@ -1,19 +1,17 @@
 package kv
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"atoll.dev/atoll/internal/durable/killtest"
 )
 
 // TestMain lets the test binary be the process that TestKill kills.
@@ -68,19 +66,12 @@ func writeForever(dir string) error {
 // TestKill kills a process that writes, again and again, and finds every acknowledged write there and no torn value.
 // KV_TEST_KILLS sets how often.
 func TestKill(t *testing.T) {
-	rounds := 5
-	if n, err := strconv.Atoi(os.Getenv("KV_TEST_KILLS")); err == nil {
-		rounds = n
-	}
-	if testing.Short() {
-		rounds = 1
-	}
 	dir := t.TempDir()
 	s := openStore(t, dir, Options{})
 	id := newSpace(t, s, "one")
 	s.Close()
 	acked := map[string]int{}
-	for range rounds {
+	for range killtest.Rounds("KV_TEST_KILLS") {
 		killWriter(t, dir, acked)
 		s := openStore(t, dir, Options{})
 		for key, least := range acked {
@@ -106,33 +97,13 @@ func TestKill(t *testing.T) {
 // killWriter runs writeForever until it acknowledged 200 writes, and notes the last of each key.
 func killWriter(t *testing.T, dir string, acked map[string]int) {
 	t.Helper()
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "KV_TEST_WRITE="+dir)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	lines := bufio.NewReader(out)
-	for count := 0; ; count++ {
-		if count == 200 {
-			cmd.Process.Kill()
-		}
-		line, err := lines.ReadString('\n')
-		if err == io.EOF {
-			break
-		}
-		key, n, _ := strings.Cut(strings.TrimSpace(line), " ")
+	count := 0
+	killtest.Run(t, "KV_TEST_WRITE="+dir, func(line string) bool {
+		key, n, _ := strings.Cut(line, " ")
 		acked[key], _ = strconv.Atoi(n)
-	}
-	cmd.Wait()
-	if stderr.Len() > 0 {
-		t.Fatal(stderr.String())
-	}
+		count++
+		return count == 200
+	})
 }
 
 func TestRun(t *testing.T) {

@@ -1,21 +1,19 @@
 package r2
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/md5"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 
+	"atoll.dev/atoll/internal/durable/killtest"
 	"atoll.dev/atoll/internal/fault"
 )
 
@@ -107,13 +105,7 @@ func killPut(ctx context.Context, s *Store, ref Ref, key string, k, n int) error
 // TestKill kills a process that writes, again and again, and finds every object as it was acknowledged or as the write
 // under way would have made it, whole, and no file that no row names. R2_TEST_KILLS sets how often.
 func TestKill(t *testing.T) {
-	rounds := 5
-	if n, err := strconv.Atoi(os.Getenv("R2_TEST_KILLS")); err == nil {
-		rounds = n
-	}
-	if testing.Short() {
-		rounds = 1
-	}
+	rounds := killtest.Rounds("R2_TEST_KILLS")
 	dir := t.TempDir()
 	s := openStore(t, dir, Options{})
 	ref := newBucket(t, s, "one")
@@ -187,37 +179,16 @@ func checkKilled(t *testing.T, s *Store, ref Ref, key string, acked, tried int) 
 // killWriter runs writeForever until it acknowledged some writes, and notes the last of each key.
 func killWriter(t *testing.T, dir string, acked, tried map[string]int) (acks int) {
 	t.Helper()
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "R2_TEST_WRITE="+dir)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	lines := bufio.NewReader(out)
-	for {
-		line, err := lines.ReadString('\n')
-		if err == io.EOF {
-			break
-		}
+	killtest.Run(t, "R2_TEST_WRITE="+dir, func(line string) bool {
 		f := strings.Fields(line)
 		if f[0] == "?" {
 			tried[f[1]], _ = strconv.Atoi(f[2])
-			continue
+			return false
 		}
 		acked[f[0]], _ = strconv.Atoi(f[1])
-		if acks++; acks == 60 {
-			cmd.Process.Kill()
-		}
-	}
-	cmd.Wait()
-	if stderr.Len() > 0 {
-		t.Fatal(stderr.String())
-	}
+		acks++
+		return acks == 60
+	})
 	return acks
 }
 
