@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // TestKillDuringAssets kills the node with SIGKILL amid deploys of a site by `atoll deploy`, at any moment of the upload, the
@@ -37,18 +36,14 @@ func TestKillDuringAssets(t *testing.T) {
 	}
 	acked, tried := 0, 0
 	for round := range rounds {
-		killer := time.AfterFunc(time.Duration(rand.IntN(400))*time.Millisecond, func() { n.cmd.Process.Kill() })
-		for {
+		n = n.killed(t, workerd, dir, rand.IntN(400), func() bool {
 			tried++
 			if deploy(tried) != nil {
-				break
+				return false
 			}
 			acked = tried
-		}
-		killer.Stop()
-		n.cmd.Process.Kill()
-		n.cmd.Wait()
-		n = startRaw(t, workerd, dir)
+			return true
+		})
 		first := n.generation(t, 0)
 		if first != acked && first != tried {
 			t.Fatalf("round %d: the site is of generation %d; acknowledged was %d, and last sent %d", round, first, acked, tried)

@@ -5,15 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"mime/multipart"
-	"net/http"
-	"os"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 )
 
 // kvWriter is a Worker that puts what is sent to it, and deletes.
@@ -28,10 +23,7 @@ const kvWriter = `export default { async fetch(request, env) {
 // and large. Afterwards every key holds what was last acknowledged, or what was in flight, whole. KILL_ROUNDS sets how
 // often.
 func TestKillDuringKV(t *testing.T) {
-	rounds := 5
-	if n, err := strconv.Atoi(os.Getenv("KILL_ROUNDS")); err == nil {
-		rounds = n
-	}
+	rounds := killRounds()
 	workerd, dir := findWorkerd(t), t.TempDir()
 	n := startRaw(t, workerd, dir)
 	var ns struct{ ID string }
@@ -41,7 +33,7 @@ func TestKillDuringKV(t *testing.T) {
 		t.Fatal(err)
 	}
 	values := "/storage/kv/namespaces/" + ns.ID
-	ways := []kvWay{
+	ways := []way{
 		{"worker", func(n *rawNode, key, v string) bool { return n.sends("PUT", n.edge+"/"+key, v) }},
 		{"worker-large", func(n *rawNode, key, v string) bool {
 			return n.sends("PUT", n.edge+"/"+key, v+strings.Repeat("x", 3<<19))
@@ -61,26 +53,9 @@ func TestKillDuringKV(t *testing.T) {
 	}
 	acked, tried := make([]int, len(ways)), make([]int, len(ways))
 	for round := range rounds {
-		killer := time.AfterFunc(time.Duration(100+rand.IntN(800))*time.Millisecond, func() { n.cmd.Process.Kill() })
-		var group sync.WaitGroup
+		n = n.killedAmid(t, workerd, dir, ways, acked, tried)
 		for i, way := range ways {
-			group.Go(func() {
-				for {
-					tried[i]++
-					if !way.write(n, way.key, fmt.Sprintf("%d.", tried[i])) {
-						return
-					}
-					acked[i] = tried[i]
-				}
-			})
-		}
-		group.Wait()
-		killer.Stop()
-		n.cmd.Process.Kill()
-		n.cmd.Wait()
-		n = startRaw(t, workerd, dir)
-		for i, way := range ways {
-			got := n.value(t, values+"/values/"+way.key)
+			got := n.value(t, n.base+values+"/values/"+way.key)
 			number, rest, _ := strings.Cut(got, ".")
 			v, _ := strconv.Atoi(number) // 0: none
 			whole := rest == ""
@@ -92,7 +67,7 @@ func TestKillDuringKV(t *testing.T) {
 				t.Fatalf("round %d: %s holds %.20q (%d bytes); acknowledged was %d, last sent %d", round, way.key, got, len(got), acked[i], tried[i])
 			}
 			for j := 0; way.key == "bulk" && j < 40; j++ {
-				w, _ := strconv.Atoi(strings.TrimSuffix(n.value(t, fmt.Sprintf("%s/values/bulk-%d", values, j)), "."))
+				w, _ := strconv.Atoi(strings.TrimSuffix(n.value(t, fmt.Sprintf("%s%s/values/bulk-%d", n.base, values, j)), "."))
 				if w != acked[i] && w != tried[i] {
 					t.Fatalf("round %d: bulk-%d holds %d; acknowledged was %d, last sent %d", round, j, w, acked[i], tried[i])
 				}
@@ -101,53 +76,6 @@ func TestKillDuringKV(t *testing.T) {
 		}
 	}
 	t.Logf("%d rounds of writes: %v", rounds, acked)
-}
-
-// kvWay is one way to write a key of its own.
-type kvWay struct {
-	key   string
-	write func(n *rawNode, key, value string) bool
-}
-
-// sends makes a request and says whether it was acknowledged; a node that is gone acknowledges nothing.
-func (n *rawNode) sends(method, url, body string) bool {
-	req, err := http.NewRequest(method, url, strings.NewReader(body))
-	if err != nil {
-		return false
-	}
-	req.Header.Set("Authorization", n.auth)
-	req.Header.Set("Content-Type", "application/json") // for bulk
-	req.Host = map[bool]string{true: "kv.atoll.localhost"}[strings.HasPrefix(url, n.edge)]
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return false
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	return err == nil && resp.StatusCode == 200 && (string(b) == "done" || strings.Contains(string(b), `"success":true`))
-}
-
-// value is what a key holds, "" where it holds nothing.
-func (n *rawNode) value(t *testing.T, path string) string {
-	t.Helper()
-	req, err := http.NewRequest("GET", n.base+path, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Authorization", n.auth)
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != 200 && resp.StatusCode != 404 {
-		t.Fatalf("%s: %d %v", path, resp.StatusCode, err)
-	}
-	if resp.StatusCode == 404 {
-		return ""
-	}
-	return string(b)
 }
 
 // put uploads a module to a script's path with its bindings.

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,10 +28,7 @@ const pipe = `export default {
 // TestKillDuringQueues kills the node with SIGKILL amid messages that are sent, delivered, retried and delayed. Every
 // message whose sending was acknowledged is delivered, at the latest after the next start. KILL_ROUNDS sets how often.
 func TestKillDuringQueues(t *testing.T) {
-	rounds := 5
-	if n, err := strconv.Atoi(os.Getenv("KILL_ROUNDS")); err == nil {
-		rounds = n
-	}
+	rounds := killRounds()
 	workerd, dir := findWorkerd(t), t.TempDir()
 	n := startRaw(t, workerd, dir)
 	var ns struct{ ID string }
@@ -53,30 +49,21 @@ func TestKillDuringQueues(t *testing.T) {
 	var mu sync.Mutex
 	next, acked := 0, []int{}
 	for round := range rounds {
-		killer := time.AfterFunc(time.Duration(100+rand.IntN(700))*time.Millisecond, func() { n.cmd.Process.Kill() })
 		before := len(acked)
-		var group sync.WaitGroup
-		for range 4 {
-			group.Go(func() {
-				for {
-					mu.Lock()
-					first := next
-					next += 10
-					mu.Unlock()
-					if !n.sends("PUT", fmt.Sprintf("%s/%d", n.edge, first), "") {
-						return
-					}
-					mu.Lock()
-					acked = append(acked, first)
-					mu.Unlock()
-				}
-			})
+		send := func() bool {
+			mu.Lock()
+			first := next
+			next += 10
+			mu.Unlock()
+			if !n.sends("PUT", fmt.Sprintf("%s/%d", n.edge, first), "") {
+				return false
+			}
+			mu.Lock()
+			acked = append(acked, first)
+			mu.Unlock()
+			return true
 		}
-		group.Wait()
-		killer.Stop()
-		n.cmd.Process.Kill()
-		n.cmd.Wait()
-		n = startRaw(t, workerd, dir)
+		n = n.killed(t, workerd, dir, 100+rand.IntN(700), send, send, send, send)
 		t.Logf("round %d: killed after %d requests", round, len(acked)-before)
 	}
 	n.drains(t, queue.ID)

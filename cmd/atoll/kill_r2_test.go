@@ -1,16 +1,9 @@
 package main
 
 import (
-	"fmt"
-	"io"
-	"math/rand/v2"
-	"net/http"
-	"os"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 )
 
 // bucketWriter is a Worker that puts, deletes, and uploads in two parts of 5 MiB and a rest. GET answers with what an object
@@ -38,10 +31,7 @@ const bucketWriter = `export default { async fetch(request, env) {
 // database holds, and of large ones, which are files, over and over, in parts and after a delete. Afterwards every object is
 // what was last acknowledged, or what was in flight, whole and with its own metadata. KILL_ROUNDS sets how often.
 func TestKillDuringR2(t *testing.T) {
-	rounds := 5
-	if n, err := strconv.Atoi(os.Getenv("KILL_ROUNDS")); err == nil {
-		rounds = n
-	}
+	rounds := killRounds()
 	workerd, dir := findWorkerd(t), t.TempDir()
 	n := startRaw(t, workerd, dir)
 	n.do(t, "POST", "/r2/buckets", "application/json", strings.NewReader(`{"name":"killed"}`), nil)
@@ -50,44 +40,35 @@ func TestKillDuringR2(t *testing.T) {
 		t.Fatal(err)
 	}
 	objects := "/r2/buckets/killed/objects/"
-	ways := []struct {
-		key   string
-		size  int // of what is written besides the number
-		write func(n *rawNode, key, v string) bool
-	}{
-		{"small", 100, func(n *rawNode, key, v string) bool { return n.sends("PUT", n.edge+"/"+key, v) }},
-		{"large", 700_000, func(n *rawNode, key, v string) bool { return n.sends("PUT", n.edge+"/"+key, v) }},
-		{"again", 100_000, func(n *rawNode, key, v string) bool { return n.sends("PUT", n.edge+"/"+key+"?again", v) }},
-		{"parts", 50_000, func(n *rawNode, key, v string) bool { return n.sends("PUT", n.edge+"/"+key+"?parts", v) }},
-		{"api", 3 << 19, func(n *rawNode, key, v string) bool { return n.sends("PUT", n.base+objects+key, v) }},
+	sizes := []int{100, 700_000, 100_000, 50_000, 3 << 19} // of what is written besides the number
+	put := func(i int, query string) func(n *rawNode, key, v string) bool {
+		return func(n *rawNode, key, v string) bool {
+			return n.sends("PUT", n.edge+"/"+key+query, v+strings.Repeat("x", sizes[i]))
+		}
+	}
+	ways := []way{
+		{"small", put(0, "")},
+		{"large", put(1, "")},
+		{"again", put(2, "?again")},
+		{"parts", put(3, "?parts")},
+		{"api", func(n *rawNode, key, v string) bool {
+			return n.sends("PUT", n.base+objects+key, v+strings.Repeat("x", sizes[4]))
+		}},
 	}
 	acked, tried, total := make([]int, len(ways)), make([]int, len(ways)), 0
 	for round := range rounds {
-		killer := time.AfterFunc(time.Duration(100+rand.IntN(800))*time.Millisecond, func() { n.cmd.Process.Kill() })
-		var group sync.WaitGroup
+		n = n.killedAmid(t, workerd, dir, ways, acked, tried)
 		for i, way := range ways {
-			group.Go(func() {
-				for {
-					tried[i]++
-					if !way.write(n, way.key, fmt.Sprintf("%d.", tried[i])+strings.Repeat("x", way.size)) {
-						return
-					}
-					acked[i] = tried[i]
-				}
-			})
-		}
-		group.Wait()
-		killer.Stop()
-		n.cmd.Process.Kill()
-		n.cmd.Wait()
-		n = startRaw(t, workerd, dir)
-		for i, way := range ways {
-			got := n.object(t, way.key, objects)
+			url := n.edge + "/" + way.key
+			if way.key == "api" {
+				url = n.base + objects + way.key
+			}
+			got := n.value(t, url)
 			number, rest, _ := strings.Cut(got, ".")
 			v, _ := strconv.Atoi(number) // 0: none
-			whole := strings.Trim(rest, "x") == "" && len(rest) == way.size
+			whole := strings.Trim(rest, "x") == "" && len(rest) == sizes[i]
 			if way.key == "parts" {
-				text := number + "." + strings.Repeat("x", way.size)
+				text := number + "." + strings.Repeat("x", sizes[i])
 				whole = len(got) == 5<<20+len(text) && strings.HasPrefix(got, text+"p") && strings.HasSuffix(got, "p"+text)
 			}
 			// Where nothing was acknowledged there may be nothing, and a delete in flight may be all that was done of a write.
@@ -105,32 +86,4 @@ func TestKillDuringR2(t *testing.T) {
 	if total < rounds {
 		t.Errorf("only %d writes were acknowledged", total)
 	}
-}
-
-// object is what an object of R2 holds, "" where there is none: by the Worker, or, for what was written by it, by the API.
-func (n *rawNode) object(t *testing.T, key, api string) string {
-	t.Helper()
-	url := n.edge + "/" + key
-	if key == "api" {
-		url = n.base + api + key
-	}
-	req, err := http.NewRequest("GET", url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Authorization", n.auth)
-	req.Host = map[bool]string{true: "kv.atoll.localhost"}[key != "api"]
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != 200 && resp.StatusCode != 404 {
-		t.Fatalf("%s: %d %v %.100q", key, resp.StatusCode, err, b)
-	}
-	if resp.StatusCode == 404 {
-		return ""
-	}
-	return string(b)
 }
