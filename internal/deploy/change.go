@@ -70,31 +70,12 @@ func (s *Service) BulkSecrets(ctx context.Context, ref atoll.ScriptRef, changes 
 
 // NewestSecrets sets and deletes secrets in a version that is the newest one but for them, and does not deploy it.
 func (s *Service) NewestSecrets(ctx context.Context, ref atoll.ScriptRef, p upload.VersionPatch, source string) (*atoll.Script, *atoll.Version, error) {
-	release, err := s.locks.acquire(ctx, ref)
-	if err != nil {
-		return nil, nil, fmt.Errorf("patch newest version of %s: %w", ref, err)
-	}
-	defer release()
-	cur, err := s.current(ctx, ref, false)
-	switch {
-	case err == nil && cur.script == nil:
-		err = ref.NotFound()
-	case err == nil && cur.base == nil:
-		err = fault.New(fault.Invalid, 10222, "This Worker has no versions.") // wrangler tells its user what to do
-	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("patch newest version of %s: %w", ref, err)
-	}
-	d := draft{ref: ref, current: cur, version: clone(cur.base), source: source, trigger: "secret"}
-	d.version.Annotations = p.Annotations
-	if d.version.Bindings, err = withSecrets(d.version.Bindings, p.Secrets); err != nil {
-		return nil, nil, fmt.Errorf("patch newest version of %s: %w", ref, err)
-	}
-	script, err := s.commit(ctx, &d)
-	if err != nil {
-		return nil, nil, fmt.Errorf("patch newest version of %s: %w", ref, err)
-	}
-	return script, &d.version, nil
+	return s.revise(ctx, ref, "patch newest version of", s.newest, func(d *draft) (err error) {
+		d.source, d.trigger, d.deploy = source, "secret", false
+		d.version.Annotations = p.Annotations
+		d.version.Bindings, err = withSecrets(d.version.Bindings, p.Secrets)
+		return err
+	})
 }
 
 // withSecrets is bindings but for changes of secrets. Deleting one that is not there changes nothing.
@@ -132,22 +113,32 @@ func (s *Service) DeleteSecret(ctx context.Context, ref atoll.ScriptRef, name, s
 
 // alter makes and deploys a version that is the active one but for what change does to it.
 func (s *Service) alter(ctx context.Context, ref atoll.ScriptRef, verb string, change func(*draft) error) (*atoll.Script, error) {
+	script, _, err := s.revise(ctx, ref, verb, s.existing, change)
+	return script, err
+}
+
+// revise makes a version that is the base of what there finds but for what change does to it. It is deployed, unless change says
+// otherwise.
+func (s *Service) revise(ctx context.Context, ref atoll.ScriptRef, verb string, there func(context.Context, atoll.ScriptRef) (current, error),
+	change func(*draft) error) (script *atoll.Script, version *atoll.Version, err error) {
+	defer func() {
+		if err != nil {
+			script, version, err = nil, nil, fmt.Errorf("%s %s: %w", verb, ref, err)
+		}
+	}()
 	release, err := s.locks.acquire(ctx, ref)
 	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w", verb, ref, err)
+		return nil, nil, err
 	}
 	defer release()
-	cur, err := s.existing(ctx, ref)
+	cur, err := there(ctx, ref)
 	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w", verb, ref, err)
+		return nil, nil, err
 	}
 	d := draft{ref: ref, current: cur, version: clone(cur.base), deploy: true}
 	if err := change(&d); err != nil {
-		return nil, fmt.Errorf("%s %s: %w", verb, ref, err)
+		return nil, nil, err
 	}
-	script, err := s.commit(ctx, &d)
-	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w", verb, ref, err)
-	}
-	return script, nil
+	script, err = s.commit(ctx, &d)
+	return script, &d.version, err
 }

@@ -122,6 +122,18 @@ func (s *Service) existing(ctx context.Context, ref atoll.ScriptRef) (current, e
 	return c, err
 }
 
+// newest is current for changes of the newest version.
+func (s *Service) newest(ctx context.Context, ref atoll.ScriptRef) (current, error) {
+	c, err := s.current(ctx, ref, false)
+	switch {
+	case err == nil && c.script == nil:
+		err = ref.NotFound()
+	case err == nil && c.base == nil:
+		err = fault.New(fault.Invalid, 10222, "This Worker has no versions.") // wrangler tells its user what to do
+	}
+	return c, err
+}
+
 // isMissing reports whether err says that the script is missing, and not its namespace or account.
 func isMissing(err error, ref atoll.ScriptRef) bool {
 	f, missing := fault.Of(err), fault.Of(ref.NotFound())
