@@ -25,11 +25,10 @@ type usage struct {
 
 // reservation is the share of one upload that is under way.
 type reservation struct {
-	st      *Store
-	account atoll.AccountID
-	bucket  Ref
-	stored  int64 // by the account when the upload began
-	bytes   int64
+	st     *Store
+	bucket Ref
+	stored int64 // by the account when the upload began
+	bytes  int64
 }
 
 func errStorage(limit int64) error {
@@ -38,11 +37,10 @@ func errStorage(limit int64) error {
 
 // reserve begins an upload of the given size; -1 where it is not known. It must be released.
 func (s *Store) reserve(ctx context.Context, ref Ref, size int64) (*reservation, error) {
-	account := ref.Account
-	r := &reservation{st: s, account: account, bucket: ref}
+	r := &reservation{st: s, bucket: ref}
 	if s.opts.AccountBytes > 0 {
 		var err error
-		r.stored, err = sqlite.One(ctx, s.db.Reads(), sqlite.Value[int64], `SELECT bytes FROM accounts WHERE account = ?`, account)
+		r.stored, err = sqlite.One(ctx, s.db.Reads(), sqlite.Value[int64], `SELECT bytes FROM accounts WHERE account = ?`, ref.Account)
 		if err != nil && !sqlite.Missing(err) {
 			return nil, err
 		}
@@ -53,14 +51,14 @@ func (s *Store) reserve(ctx context.Context, ref Ref, size int64) (*reservation,
 	if n := q.writes[ref]; n >= s.opts.Writes {
 		return nil, fault.Newf(fault.Limited, CodeTooManyRequests, "%d objects and parts are being uploaded to the bucket at once, and no more can be.", n)
 	}
-	u := q.accounts[account]
+	u := q.accounts[ref.Account]
 	if u == nil {
 		u = &usage{}
 	}
 	if err := r.growLocked(u, max(size, 0)); err != nil {
 		return nil, err
 	}
-	q.accounts[account] = u
+	q.accounts[ref.Account] = u
 	u.writes++
 	q.writes[ref]++
 	return r, nil
@@ -84,21 +82,21 @@ func (r *reservation) cover(n int64) error {
 	q := &r.st.quota
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return r.growLocked(q.accounts[r.account], n-r.bytes)
+	return r.growLocked(q.accounts[r.bucket.Account], n-r.bytes)
 }
 
 func (r *reservation) release() {
 	q := &r.st.quota
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	u := q.accounts[r.account]
+	u := q.accounts[r.bucket.Account]
 	if q.writes[r.bucket]--; q.writes[r.bucket] == 0 {
 		delete(q.writes, r.bucket)
 	}
 	u.writes--
 	u.bytes -= r.bytes
 	if u.writes == 0 {
-		delete(q.accounts, r.account)
+		delete(q.accounts, r.bucket.Account)
 	}
 }
 
