@@ -3,30 +3,29 @@ package api
 import (
 	"time"
 
+	"atoll.dev/atoll/internal/d1"
 	"atoll.dev/atoll/internal/fault"
 	"atoll.dev/atoll/internal/wire"
 )
 
-// timestamp reads the query's; the zero time where there is none.
-func (q *request) timestamp() (time.Time, error) {
+// databaseAt is the path's database, and the time that the query has; zero where it has none.
+func (a *API) databaseAt(q *request) (d d1.Database, t time.Time, err error) {
+	if d, err = a.database(q); err != nil {
+		return d, t, err
+	}
 	text := q.URL.Query().Get("timestamp")
 	if text == "" {
-		return time.Time{}, nil
+		return d, t, nil
 	}
-	t, err := time.Parse(time.RFC3339, text)
-	if err != nil || t.Unix() <= 0 {
-		return t, fault.Newf(fault.Invalid, 7400, "timestamp %.40q is not a date and time such as 2026-01-31T12:34:56.789Z", text)
+	if t, err = time.Parse(time.RFC3339, text); err != nil || t.Unix() <= 0 {
+		err = fault.Newf(fault.Invalid, 7400, "timestamp %.40q is not a date and time such as 2026-01-31T12:34:56.789Z", text)
 	}
-	return t, nil
+	return d, t, err
 }
 
 // getBookmark tells what the database's bookmark is, or was: https://developers.cloudflare.com/d1/reference/time-travel/
 func (a *API) getBookmark(q *request) (any, error) {
-	d, err := a.database(q)
-	if err != nil {
-		return nil, err
-	}
-	t, err := q.timestamp()
+	d, t, err := a.databaseAt(q)
 	if err != nil {
 		return nil, err
 	}
@@ -35,11 +34,7 @@ func (a *API) getBookmark(q *request) (any, error) {
 }
 
 func (a *API) restoreDatabase(q *request) (any, error) {
-	d, err := a.database(q)
-	if err != nil {
-		return nil, err
-	}
-	t, err := q.timestamp()
+	d, t, err := a.databaseAt(q)
 	if err != nil {
 		return nil, err
 	}
