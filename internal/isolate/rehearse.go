@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"atoll.dev/atoll/internal/atoll"
@@ -40,7 +41,7 @@ func (f *Factory) rehearse() error {
 	}
 	f.pages.Store(pages)
 	f.mu.Lock()
-	waiting := append([]*spare(nil), f.spares...)
+	waiting := slices.Clone(f.spares)
 	f.mu.Unlock()
 	for _, s := range waiting {
 		f.warm(s)

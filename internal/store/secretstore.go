@@ -107,7 +107,7 @@ func (db *DB) CreateSecretStore(ctx context.Context, account atoll.AccountID, na
 	return s, nil
 }
 
-// DeleteSecretStore removes a store that holds nothing.
+// DeleteSecretStore removes a store that holds nothing, or with force one and all that it holds.
 func (db *DB) DeleteSecretStore(ctx context.Context, account atoll.AccountID, id string, force bool) (s SecretStore, err error) {
 	err = db.write(ctx, func(ctx context.Context, tx sqlite.Session) error {
 		if s, err = secretStore(ctx, tx, account, id); err != nil {
