@@ -108,19 +108,8 @@ func TestLoad(t *testing.T) {
 			s.Listener = l
 			s.Start()
 			defer s.Close()
-			in, err := marshal(load{Network: network, Address: l.Addr().String(), Request: request("h", "/"), Want: "right",
+			res := offered(t, load{Network: network, Address: l.Addr().String(), Request: request("h", "/"), Want: "right",
 				Connections: 4, Duration: 300 * time.Millisecond})
-			if err != nil {
-				t.Fatal(err)
-			}
-			var out bytes.Buffer
-			if err := loadMain(bytes.NewReader(in), &out); err != nil {
-				t.Fatal(err)
-			}
-			var res loadResult
-			if err := json.Unmarshal(out.Bytes(), &res); err != nil {
-				t.Fatal(err)
-			}
 			if res.Requests < 30 || res.Latency.N != uint64(res.Requests) || res.Elapsed < 300*time.Millisecond {
 				t.Errorf("%d requests, %d latencies in %s", res.Requests, res.Latency.N, res.Elapsed)
 			}
@@ -131,15 +120,10 @@ func TestLoad(t *testing.T) {
 	}
 }
 
-// A load whose requests take longer than it goes on until some have been answered.
-func TestLoadOfFewRequests(t *testing.T) {
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		<-time.After(50 * time.Millisecond)
-		w.Write([]byte("right"))
-	}))
-	defer s.Close()
-	in, err := marshal(load{Network: "tcp", Address: s.Listener.Addr().String(), Request: request("h", "/"), Want: "right",
-		Connections: 2, Duration: time.Millisecond, AtLeast: 4})
+// offered is what came of a load, as the program that offers it tells.
+func offered(t *testing.T, l load) (res loadResult) {
+	t.Helper()
+	in, err := marshal(l)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,10 +131,21 @@ func TestLoadOfFewRequests(t *testing.T) {
 	if err := loadMain(bytes.NewReader(in), &out); err != nil {
 		t.Fatal(err)
 	}
-	var res loadResult
 	if err := json.Unmarshal(out.Bytes(), &res); err != nil {
 		t.Fatal(err)
 	}
+	return res
+}
+
+// A load whose requests take longer than it goes on until some have been answered.
+func TestLoadOfFewRequests(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		<-time.After(50 * time.Millisecond)
+		w.Write([]byte("right"))
+	}))
+	defer s.Close()
+	res := offered(t, load{Network: "tcp", Address: s.Listener.Addr().String(), Request: request("h", "/"), Want: "right",
+		Connections: 2, Duration: time.Millisecond, AtLeast: 4})
 	if res.Requests < 4 || res.Requests > 5 || res.Errors > 0 || res.Elapsed < 100*time.Millisecond {
 		t.Errorf("%d requests and %d errors in %s", res.Requests, res.Errors, res.Elapsed)
 	}
@@ -169,19 +164,8 @@ func TestLoadAtARate(t *testing.T) {
 		w.Write([]byte("right"))
 	}))
 	defer s.Close()
-	in, err := marshal(load{Network: "tcp", Address: s.Listener.Addr().String(), Request: request("h", "/"), Want: "right",
+	res := offered(t, load{Network: "tcp", Address: s.Listener.Addr().String(), Request: request("h", "/"), Want: "right",
 		Connections: 1, Duration: 600 * time.Millisecond, Rate: 100})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out bytes.Buffer
-	if err := loadMain(bytes.NewReader(in), &out); err != nil {
-		t.Fatal(err)
-	}
-	var res loadResult
-	if err := json.Unmarshal(out.Bytes(), &res); err != nil {
-		t.Fatal(err)
-	}
 	if res.Errors > 0 || res.Requests < 40 || res.Requests > 60 {
 		t.Errorf("%d requests and %d errors in %s", res.Requests, res.Errors, res.Elapsed)
 	}
