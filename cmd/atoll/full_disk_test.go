@@ -127,15 +127,6 @@ func fill(t *testing.T, path string) {
 	}
 }
 
-func fileSize(t *testing.T, path string) int64 {
-	t.Helper()
-	st, err := os.Stat(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return st.Size()
-}
-
 // request makes one and returns the status and the body.
 func (d *diskful) request(method, url, ctype string, body io.Reader) (int, string) {
 	d.t.Helper()

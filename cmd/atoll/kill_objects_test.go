@@ -152,6 +152,9 @@ func TestKillBeforeAlarm(t *testing.T) {
 	}
 	var class string
 	entries, err := os.ReadDir(store.Root())
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, e := range entries {
 		if e.IsDir() {
 			class = e.Name()

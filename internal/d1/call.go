@@ -253,7 +253,7 @@ func (db *database) run(c *call) (err error) {
 	ctx, stop := context.WithCancelCause(c.ctx)
 	defer stop(nil)
 	defer db.rest()
-	defer db.conn.Guard(nil, time.Time{}, nil) // what the node does by itself is not stopped
+	defer db.conn.Unguard() // what the node does by itself is not stopped
 	defer context.AfterFunc(db.ended, func() { stop(errGone) })()
 	return db.runQueries(ctx, c)
 }

@@ -50,7 +50,7 @@ func (db *database) load(ctx context.Context, r io.Reader, j *job) (err error) {
 		return err
 	}
 	defer func() {
-		db.conn.Guard(nil, time.Time{}, nil)
+		db.conn.Unguard()
 		db.rest()
 		db.stmts.clear()
 		if err != nil && db.conn.InTransaction() {
@@ -76,7 +76,7 @@ func (db *database) load(ctx context.Context, r io.Reader, j *job) (err error) {
 			return err
 		}
 	}
-	db.conn.Guard(nil, time.Time{}, nil)
+	db.conn.Unguard()
 	if j.sum.Queries == 0 {
 		return errNothing
 	}

@@ -160,6 +160,9 @@ func (c *Conn) Guard(ctx context.Context, deadline time.Time, yield func() error
 	c.ctx, c.deadline, c.yield, c.stopped = ctx, deadline, yield, nil
 }
 
+// Unguard has nothing that runs from now on stopped.
+func (c *Conn) Unguard() { c.ctx, c.deadline, c.yield, c.stopped = nil, time.Time{}, nil, nil }
+
 // progressOps is how many of SQLite's instructions pass between two looks at the clock: some 50 microseconds.
 const progressOps = 1000
 

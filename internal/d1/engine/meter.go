@@ -122,9 +122,9 @@ func unregister(tls *libc.TLS) {
 	}
 }
 
-// installed has SQLite use this file's allocator, for all of the process. SQLite takes one only before its first use, whoever
-// uses it first, hence while the program starts.
-var installed = install()
+// SQLite uses this file's allocator, for all of the process. It takes one only before its first use, whoever uses it first,
+// hence while the program starts.
+var _ = install()
 
 func install() bool {
 	tls := libc.NewTLS()
