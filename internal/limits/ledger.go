@@ -222,6 +222,9 @@ func (l *ledger) settle(used time.Duration) {
 	for _, s := range l.pending {
 		all += s.d
 	}
+	if !l.lone {
+		used = min(used, all) // the rest was used before, when the clock lagged, and perhaps by others
+	}
 	for _, s := range l.pending {
 		l.charge(s, time.Duration(float64(used)*float64(s.d)/float64(all)))
 	}
@@ -252,11 +255,12 @@ func (l *ledger) charge(s stretch, used time.Duration) {
 		return
 	}
 	before := a.sure + a.doubtful
-	alone := s.fresh == 0 && !l.others(s.owner, l.long())
+	alone := s.fresh == 0 && !l.others(s.owner, l.long()+s.d)
+	late := s.d > 10*l.period // much can have happened meanwhile
 	switch {
-	case !s.edge && s.fresh == 0 && !l.others(s.owner, 10*l.period):
+	case !s.edge && s.fresh == 0 && !late && !l.others(s.owner, 10*l.period), !s.edge && alone:
 		a.sure += used
-	case !s.edge:
+	case !s.edge && !late:
 		a.doubt(used/time.Duration(1+s.fresh), 0.4)
 	case alone && l.lone:
 		if s.owner <= l.born {

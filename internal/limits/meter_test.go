@@ -16,6 +16,8 @@ type thread struct {
 	stubborn bool           // nothing can be interrupted
 	blind    bool
 	tick     time.Duration // how often the clock is brought up to date while the thread runs; 0 is always
+	stopped  bool          // nothing runs
+	stalls   *rand.Rand    // has whoever looks wait for the processor now and then; nil is never
 
 	mu     sync.Mutex
 	now    time.Time     // until when the turns have been played
@@ -53,6 +55,9 @@ func (p *thread) begin() {
 func (p *thread) playLocked() (who Context) {
 	left := time.Since(p.now)
 	p.now = p.now.Add(left)
+	if p.stopped {
+		left = 0
+	}
 	for p.i < len(p.turns) {
 		t := p.turns[p.i]
 		if _, over := p.ended[t.who]; over {
@@ -77,7 +82,15 @@ func (p *thread) playLocked() (who Context) {
 	return idle
 }
 
+// stall is a time in which a busy machine does not let the Meter run.
+func (p *thread) stall() {
+	if p.stalls != nil && p.stalls.IntN(50) == 0 {
+		time.Sleep(time.Duration(p.stalls.ExpFloat64() * float64(10*ms)))
+	}
+}
+
 func (p *thread) CPUTime() (time.Duration, error) {
+	p.stall()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	who := p.playLocked()
@@ -88,6 +101,7 @@ func (p *thread) CPUTime() (time.Duration, error) {
 }
 
 func (p *thread) Look() (Sight, error) {
+	p.stall()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.blind {
@@ -144,9 +158,11 @@ func (p *thread) Terminate(c Context, over, late func() bool) (Outcome, error) {
 	defer p.mu.Unlock()
 	who := p.playLocked()
 	p.clock, p.synced = p.cpu, p.now
+	p.stopped = true
 	p.mu.Unlock()
 	sure := over()
 	p.mu.Lock()
+	p.stopped = false
 	switch {
 	case who != c || !sure:
 		return Absent, nil
@@ -274,66 +290,85 @@ func mix(contexts Context, n int, d time.Duration) (list []turn) {
 	return list
 }
 
-// Whatever the turns, nobody who stays under the limit is ended, and everybody who goes far beyond it is.
+// Whatever the turns, nobody who stays under the limit is ended, and everybody who goes far beyond it is; the latter is later
+// where the machine is so busy that looks come late.
 func TestRandomTurns(t *testing.T) {
-	for seed := range uint64(300) {
-		r := rand.New(rand.NewPCG(seed, 1))
-		contexts := 1 + r.IntN(40)
-		turnMean := time.Duration(100+r.IntN(4000)) * time.Microsecond
-		idleMean := time.Duration(r.IntN(3)) * turnMean * time.Duration(r.IntN(4))
-		// Each wants a share: most stay below the limit, some go beyond.
-		wants := make([]time.Duration, contexts)
-		p := thread{tick: time.Duration(seed%3) * 2 * ms}
-		for i := range wants {
-			wants[i] = time.Duration(r.Int64N(int64(95*ms))) / 10
-			if r.IntN(5) == 0 {
-				wants[i] = 100 * ms
-			}
-		}
-		total := make([]time.Duration, contexts)
-		first := 0 // contexts begin in order
-		for open := contexts; open > 0; {
-			i := r.IntN(min(contexts, first+3))
-			if i >= first {
-				i = first
-				first++
-			}
-			if first > contexts {
-				first = contexts
-			}
-			if total[i] >= wants[i] {
-				open = 0
-				for j := range wants {
-					if total[j] < wants[j] {
-						open++
-					}
+	for _, c := range []struct {
+		name   string
+		stalls bool
+		hog    time.Duration // what those want that go beyond
+	}{
+		{"looks-in-time", false, 100 * ms},
+		{"looks-come-late", true, 200 * ms},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for seed := range uint64(300) {
+				p := &thread{tick: time.Duration(seed%3) * 2 * ms}
+				if c.stalls {
+					p.stalls = rand.New(rand.NewPCG(seed, 2))
 				}
-				continue
+				p.randomTurns(t, seed, c.hog)
 			}
-			d := min(time.Duration(r.ExpFloat64()*float64(turnMean))+10*time.Microsecond, wants[i]-total[i])
-			total[i] += d
-			p.turns = append(p.turns, turn{Context(i + 1), d})
-			if idleMean > 0 {
-				p.turns = append(p.turns, turn{idle, time.Duration(r.ExpFloat64() * float64(idleMean))})
-			}
-			if r.IntN(4) == 0 {
-				p.turns = append(p.turns, turn{atWork, time.Duration(r.IntN(100)) * time.Microsecond})
-			}
+		})
+	}
+}
+
+// randomTurns plays what a seed makes of contexts that take turns. Most stay below the limit, some want as much as a hog.
+func (p *thread) randomTurns(t *testing.T, seed uint64, hog time.Duration) {
+	r := rand.New(rand.NewPCG(seed, 1))
+	contexts := 1 + r.IntN(40)
+	turnMean := time.Duration(100+r.IntN(4000)) * time.Microsecond
+	idleMean := time.Duration(r.IntN(3)) * turnMean * time.Duration(r.IntN(4))
+	wants := make([]time.Duration, contexts)
+	for i := range wants {
+		wants[i] = time.Duration(r.Int64N(int64(95*ms))) / 10
+		if r.IntN(5) == 0 {
+			wants[i] = hog
 		}
-		p.script(t, contexts, 0)
-		if p.killed > 0 {
-			t.Errorf("seed %d: killed", seed)
+	}
+	total := make([]time.Duration, contexts)
+	first := 0 // contexts begin in order
+	for open := contexts; open > 0; {
+		i := r.IntN(min(contexts, first+3))
+		if i >= first {
+			i = first
+			first++
 		}
-		for i, want := range wants {
-			after, ended := p.ended[Context(i+1)]
-			switch {
-			case want < 10*ms && ended:
-				t.Errorf("seed %d: %d of %d contexts, turns of %v, rests of %v: one that wanted %v was ended after %v", seed, i+1, contexts, turnMean, idleMean, want, after)
-			case want == 100*ms && !ended:
-				t.Errorf("seed %d: %d of %d contexts, turns of %v, rests of %v: went on", seed, i+1, contexts, turnMean, idleMean)
-			case ended && after > 95*ms:
-				t.Errorf("seed %d: %d of %d contexts, turns of %v, rests of %v: ended after %v", seed, i+1, contexts, turnMean, idleMean, after)
+		if first > contexts {
+			first = contexts
+		}
+		if total[i] >= wants[i] {
+			open = 0
+			for j := range wants {
+				if total[j] < wants[j] {
+					open++
+				}
 			}
+			continue
+		}
+		d := min(time.Duration(r.ExpFloat64()*float64(turnMean))+10*time.Microsecond, wants[i]-total[i])
+		total[i] += d
+		p.turns = append(p.turns, turn{Context(i + 1), d})
+		if idleMean > 0 {
+			p.turns = append(p.turns, turn{idle, time.Duration(r.ExpFloat64() * float64(idleMean))})
+		}
+		if r.IntN(4) == 0 {
+			p.turns = append(p.turns, turn{atWork, time.Duration(r.IntN(100)) * time.Microsecond})
+		}
+	}
+	p.script(t, contexts, 0)
+	if p.killed > 0 {
+		t.Errorf("seed %d: killed", seed)
+	}
+	for i, want := range wants {
+		after, ended := p.ended[Context(i+1)]
+		switch {
+		case want < 10*ms && ended:
+			t.Errorf("seed %d: %d of %d contexts, turns of %v, rests of %v: one that wanted %v was ended after %v", seed, i+1, contexts, turnMean, idleMean, want, after)
+		case want == hog && !ended:
+			t.Errorf("seed %d: %d of %d contexts, turns of %v, rests of %v: went on", seed, i+1, contexts, turnMean, idleMean)
+		case ended && after > hog-5*ms:
+			t.Errorf("seed %d: %d of %d contexts, turns of %v, rests of %v: ended after %v", seed, i+1, contexts, turnMean, idleMean, after)
 		}
 	}
 }

@@ -48,8 +48,19 @@ func (m *Meter) company() (since time.Duration, lone bool) {
 	return m.start, m.live <= 1 && !m.joined && m.open == 0
 }
 
-// look looks at the process. While the process is loading it sees nobody.
-func (m *Meter) look() (look, error) {
+// look looks at the process. One during which the node had to wait for the processor tells of several moments, so it is taken
+// again.
+func (m *Meter) look() (now look, err error) {
+	for range 5 {
+		if now, err = m.glance(); err != nil || time.Since(now.at) < minPeriod {
+			break
+		}
+	}
+	return now, err
+}
+
+// glance is one try at that. While the process is loading it sees nobody.
+func (m *Meter) glance() (look, error) {
 	now := look{at: time.Now()}
 	var err error
 	if now.cpu, err = m.proc.CPUTime(); err != nil {
