@@ -110,6 +110,9 @@ func (t *traced) Look() (limits.Sight, error) {
 		return limits.Sight{}, err
 	}
 	s, err := target.Look()
+	if errors.Is(err, terminate.ErrInDoubt) {
+		t.Kill(err)
+	}
 	return limits.Sight{
 		Current: limits.Context(s.Current), Place: s.Place, Event: uint64(s.Event), Entered: s.Entered, Started: limits.Context(s.Started),
 	}, err

@@ -17,6 +17,7 @@ type Engine struct {
 	buildID string
 	note    uint64 // address of the build id
 	phdr    uint64 // address of the program headers
+	size    uint64 // how much memory it takes, from its lowest address on
 
 	funcs [functions]uint64
 	// The two thread-local variables are offsets from the thread pointer.
@@ -104,6 +105,8 @@ func load(f *elf.File, file *os.File) (*Engine, error) {
 	var tls *elf.Prog
 	for _, p := range f.Progs {
 		switch p.Type {
+		case elf.PT_LOAD:
+			e.size = max(e.size, p.Vaddr+p.Memsz)
 		case elf.PT_TLS:
 			tls = p
 		case elf.PT_PHDR:

@@ -91,6 +91,7 @@ type rig struct {
 type rigOptions struct {
 	insecure bool
 	early    bool // return before the Worker has loaded, without a target
+	objects  bool // the Worker of objects instead
 }
 
 func newRig(t testing.TB, opts rigOptions) *rig {
@@ -106,16 +107,23 @@ func newRig(t testing.TB, opts rigOptions) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { box.Close() })
+	main := workerd.Worker{
+		Modules: []workerd.Module{
+			{Name: "main.js", Body: []byte(worker)},
+			{Name: "loop.wasm", Kind: workerd.WasmModule, Body: loopWasm},
+		},
+		CompatibilityDate: "2026-01-01",
+	}
+	if opts.objects {
+		main.Modules = []workerd.Module{{Name: "main.js", Body: []byte(objects)}}
+		main.Bindings = []workerd.Binding{{Name: "OBJECT", Value: workerd.DurableObjects{ClassName: "Thing"}}}
+		main.DurableObjectNamespaces = []workerd.DurableObjectNamespace{{ClassName: "Thing", UniqueKey: "thing"}}
+		main.DurableObjectStorage = workerd.Storage{InMemory: true}
+	}
 	message, err := workerd.Encode(workerd.Config{
-		Services: []workerd.Service{{Name: "internet", Kind: workerd.External{Address: "unix:/nowhere"}}, {Name: "main", Kind: workerd.Worker{
-			Modules: []workerd.Module{
-				{Name: "main.js", Body: []byte(worker)},
-				{Name: "loop.wasm", Kind: workerd.WasmModule, Body: loopWasm},
-			},
-			CompatibilityDate: "2026-01-01",
-		}}},
-		Sockets: []workerd.Socket{{Name: "http", Address: "*:0", Service: workerd.Designator{Name: "main"}}},
-		V8Flags: []string{"--single-threaded"},
+		Services: []workerd.Service{{Name: "internet", Kind: workerd.External{Address: "unix:/nowhere"}}, {Name: "main", Kind: main}},
+		Sockets:  []workerd.Socket{{Name: "http", Address: "*:0", Service: workerd.Designator{Name: "main"}}},
+		V8Flags:  []string{"--single-threaded"},
 	})
 	if err != nil {
 		t.Fatal(err)

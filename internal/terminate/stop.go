@@ -13,11 +13,12 @@ import (
 // stop is the time in which a target's main thread is traced. It begins with the thread stopped.
 type stop struct {
 	t        *Target
-	running  bool      // not in a ptrace stop
-	borrowed bool      // the thread's registers are not its own but those of a call
-	saved    registers // where borrowed: its own
-	mask     uint64    // where borrowed: the signals it blocks
-	watching bool      // a watchpoint is set
+	timeout  time.Duration // how long the thread may take to stop
+	running  bool          // not in a ptrace stop
+	borrowed bool          // the thread's registers are not its own but those of a call
+	saved    registers     // where borrowed: its own
+	mask     uint64        // where borrowed: the signals it blocks
+	watching bool          // a watchpoint is set
 }
 
 // The bounds of what takes microseconds. A thread that takes longer waits for a disk, or is starved, or is stuck.
@@ -33,7 +34,10 @@ var (
 )
 
 // stopped calls f while the process's main thread is stopped, and lets the thread go on afterwards as if nothing had been.
-func (t *Target) stopped(f func(*stop) error) (err error) {
+func (t *Target) stopped(f func(*stop) error) error { return t.stoppedWithin(stopTimeout, f) }
+
+// stoppedWithin is stopped for a thread that may take longer to stop.
+func (t *Target) stoppedWithin(d time.Duration, f func(*stop) error) (err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.ended() {
@@ -47,7 +51,7 @@ func (t *Target) stopped(f func(*stop) error) (err error) {
 		}
 		return fmt.Errorf("seize: %w", t.explain(err))
 	}
-	s := &stop{t: t, running: true}
+	s := &stop{t: t, timeout: d, running: true}
 	defer func() { err = errors.Join(err, s.release()) }()
 	if _, err := s.interrupt(); err != nil {
 		return err
@@ -95,7 +99,7 @@ func (s *stop) interrupt() (event, error) {
 	if err := unix.PtraceInterrupt(s.t.pid); err != nil {
 		return event{}, fmt.Errorf("interrupt: %w", s.t.explain(err))
 	}
-	late := after(stopTimeout)
+	late := after(s.timeout)
 	for {
 		e, err := s.wait(late)
 		if err != nil || e.kind != signalled {

@@ -35,6 +35,7 @@ type Target struct {
 	thread uintptr // the main thread's thread pointer
 
 	lastAddr atomic.Uintptr // of the IoContext seen last: most of the time it is the one to be seen next
+	numbers  numbers
 
 	mu sync.Mutex // one stop at a time
 }
@@ -117,8 +118,8 @@ type Sight struct {
 	// Current is the request whose JavaScript runs, and Place where the process keeps it; others may be kept there later.
 	Current Context
 	Place   uintptr
-	// Event tells one event of Current from the next, as far as they are seen: a Durable Object handles all of its events in
-	// one context. It is the place of the newest in progress, which another one may have later; 0: there is none.
+	// Event tells one event of Current from the next: a Durable Object handles all of its events in one context. It stands
+	// for the newest in progress; 0: there is none. A look that sees an object's event for the first time numbers it.
 	Event uintptr
 	// Entered tells that the thread is in the isolate: it runs JavaScript, for Current or, where that is None, for nobody,
 	// as when modules are evaluated or finalizers run.
@@ -127,13 +128,14 @@ type Sight struct {
 	Started Context
 }
 
-// Look tells what the process does at this moment, without stopping it.
+// Look tells what the process does at this moment. It stops it for some 50 microseconds where an object's event is seen for
+// the first time, and not otherwise. After an error that is ErrInDoubt the process should be killed.
 func (t *Target) Look() (Sight, error) {
 	guess := t.lastAddr.Load()
 	var w words
 	w.want(t.slot(), t.isolate(), t.base+uintptr(t.engine.counter))
 	if guess != 0 {
-		w.want(guess+uintptr(t.engine.idField), guess+uintptr(t.engine.head))
+		w.want(guess+uintptr(t.engine.idField), guess+uintptr(t.engine.head), guess+uintptr(t.engine.actor))
 	}
 	err := w.read(t.pid)
 	if err != nil && w.n < 3 {
@@ -144,25 +146,32 @@ func (t *Target) Look() (Sight, error) {
 	switch {
 	case addr == 0:
 		return sight, nil
-	case addr == guess && w.n == 5:
-		sight.Current, sight.Place, sight.Event = Context(w.value[3]+1), addr, uintptr(w.value[4])
-		return sight, nil
-	}
-	t.lastAddr.Store(addr)
-	w = words{}
-	w.want(addr+uintptr(t.engine.idField), addr+uintptr(t.engine.head))
-	err = w.read(t.pid)
-	if errors.Is(err, unix.EFAULT) { // the request has ended meanwhile
-		return sight, nil
+	case addr == guess && w.n == 6:
+		copy(w.value[:], w.value[3:])
+	default:
+		t.lastAddr.Store(addr)
+		w = words{}
+		w.want(addr+uintptr(t.engine.idField), addr+uintptr(t.engine.head), addr+uintptr(t.engine.actor))
+		err = w.read(t.pid)
+		if errors.Is(err, unix.EFAULT) { // the request has ended meanwhile
+			return sight, nil
+		}
+		if err != nil {
+			return sight, err
+		}
 	}
 	sight.Current, sight.Place, sight.Event = Context(w.value[0]+1), addr, uintptr(w.value[1])
-	return sight, err
+	if sight.Event != 0 && w.value[2] != 0 {
+		sight.Event, err = t.numbered(sight)
+		return sight, err
+	}
+	return sight, nil
 }
 
 // Event tells which event a request seen at place has in progress, as Sight does; 0 where there is none.
 func (t *Target) Event(c Context, place uintptr) (uintptr, error) {
 	var w words
-	w.want(place, place+uintptr(t.engine.idField), place+uintptr(t.engine.head))
+	w.want(place, place+uintptr(t.engine.idField), place+uintptr(t.engine.head), place+uintptr(t.engine.actor))
 	err := w.read(t.pid)
 	if errors.Is(err, unix.EFAULT) {
 		return 0, nil
@@ -170,7 +179,13 @@ func (t *Target) Event(c Context, place uintptr) (uintptr, error) {
 	if err != nil || uintptr(w.value[0]) != t.base+uintptr(t.engine.vtable) || Context(w.value[1]+1) != c {
 		return 0, err
 	}
-	return uintptr(w.value[2]), nil
+	event := uintptr(w.value[2])
+	if event != 0 && w.value[3] != 0 {
+		if n, err := t.number(event); err != nil || n != 0 {
+			return n, err
+		}
+	}
+	return event, nil
 }
 
 // Alive tells whether a request seen at place has work left: a response to send, or work after it.
@@ -230,9 +245,9 @@ func (t *Target) readWord(addr uintptr) (uint64, error) {
 
 // words reads a few words of a process's memory with one system call, in their order.
 type words struct {
-	remote [5]unix.RemoteIovec
+	remote [6]unix.RemoteIovec
 	asked  int
-	value  [5]uint64
+	value  [6]uint64
 	n      int // how many were read
 }
 
