@@ -42,14 +42,25 @@ type lane struct {
 
 	// Guarded by the lanes' lock.
 	connections int
-	sessions    int
+	sessions    map[*visit]struct{}
 	lastUse     time.Time
-	stale       time.Time // since its process has been replaced; zero: it has not been
+	stale       time.Time // since it is to take no new sessions; zero: it takes them
+	worn        bool      // for the age of a session, and not for its process, which has been replaced
 	over        bool
 	ended       time.Time // since when it is over
+	overdue     bool      // a session has lasted for too long
+}
+
+// visit is a session by a lane.
+type visit struct {
+	lane  *lane
+	since time.Time
 }
 
 // lanes are those of all processes. The zero value is ready to use.
+//
+// A session may last as long as a request. Nothing ends one without its connection, so a lane with an older one takes no
+// new ones, and ends when one has lasted twice as long: by then the others have had their time, too.
 type lanes struct {
 	mu       sync.Mutex
 	all      map[laneKey]*lane
@@ -60,33 +71,40 @@ type lanes struct {
 // that is called, which may serve all others, too. It is what it may have of other connections.
 const maxSessions = 1024
 
-// begin counts a session by a lane, unless its caller has as many as it may.
-func (ls *lanes) begin(l *lane) bool {
+// begin counts a session by a lane; nil where its caller has as many as it may.
+func (ls *lanes) begin(l *lane) *visit {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	p := l.key.process
 	if ls.sessions[p] >= maxSessions && p.Spec.Ref.Namespace != "" {
-		return false
+		return nil
 	}
 	if ls.sessions == nil {
 		ls.sessions = map[*isolate.Process]int{}
 	}
 	ls.sessions[p]++
-	l.sessions++
-	l.lastUse = time.Now()
-	return true
+	v := &visit{l, time.Now()}
+	if l.sessions == nil {
+		l.sessions = map[*visit]struct{}{}
+	}
+	l.sessions[v] = struct{}{}
+	l.lastUse = v.since
+	if !l.stale.IsZero() {
+		p.RepeatLanes() // it has not heard
+	}
+	return v
 }
 
-// done says that a session by a lane has ended.
-func (ls *lanes) done(l *lane) {
+// done says that a session has ended.
+func (ls *lanes) done(v *visit) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
-	p := l.key.process
+	p := v.lane.key.process
 	if ls.sessions[p]--; ls.sessions[p] == 0 {
 		delete(ls.sessions, p)
 	}
-	l.sessions--
-	l.lastUse = time.Now()
+	delete(v.lane.sessions, v)
+	v.lane.lastUse = time.Now()
 }
 
 // ask returns the lane that a process asks to be connected by, and whether it is the first to ask for it, and so to say
@@ -185,7 +203,7 @@ func (ls *lanes) forget(l *lane) {
 	}
 }
 
-// replace says that the lane's process takes no new sessions, and has the calling process use another lane. One more is
+// replace says that the lane takes no new sessions, and has the calling process use another lane. One more is
 // always kept free for the next time, so that the engine has seen its connection end by then: where there is none, the lane
 // that has been stale for longest ends, and its sessions break off.
 func (ls *lanes) replace(l *lane) {
@@ -230,8 +248,8 @@ func (ls *lanes) replaced(l *lane) (oldest *lane) {
 	return oldest
 }
 
-// tend ends the lane when it is of no more use, and returns when the lane is over.
-func (ls *lanes) tend(l *lane) {
+// tend ends the lane when it is of no more use, and returns when the lane is over. wall is how long a session may last.
+func (ls *lanes) tend(l *lane, wall time.Duration) {
 	tick := time.NewTicker(laneLook)
 	defer tick.Stop()
 	for {
@@ -239,7 +257,10 @@ func (ls *lanes) tend(l *lane) {
 		case <-l.ctx.Done():
 			return
 		case now := <-tick.C:
-			if ls.useless(l, now) {
+			if ls.wear(l, now, wall) {
+				ls.replace(l)
+			}
+			if ls.useless(l, now) || ls.outlasted(l) {
 				ls.end(l)
 				return
 			}
@@ -247,14 +268,39 @@ func (ls *lanes) tend(l *lane) {
 	}
 }
 
+// wear looks at the age of a lane's sessions, and tells whether the lane is to take no more from now on.
+func (ls *lanes) wear(l *lane, now time.Time, wall time.Duration) bool {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	var age time.Duration
+	for v := range l.sessions {
+		age = max(age, now.Sub(v.since))
+	}
+	l.overdue = age > 2*wall
+	if age <= wall || !l.stale.IsZero() {
+		return false
+	}
+	l.worn = true
+	return true
+}
+
+// outlasted tells whether a lane has ended, or is to, since a session lasted for too long.
+func (ls *lanes) outlasted(l *lane) bool {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	return l.overdue
+}
+
 func (ls *lanes) useless(l *lane, now time.Time) bool {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
-	if l.sessions == 0 && now.Sub(l.lastUse) > laneIdle {
+	idle := len(l.sessions) == 0
+	if idle && now.Sub(l.lastUse) > laneIdle {
 		return true
 	}
 	if l.stale.IsZero() {
 		return false
 	}
-	return l.sessions == 0 && now.Sub(l.lastUse) > laneQuiet && now.Sub(l.stale) > laneQuiet || now.Sub(l.stale) > laneStale
+	quiet := idle && now.Sub(l.lastUse) > laneQuiet && now.Sub(l.stale) > laneQuiet
+	return quiet || !l.worn && now.Sub(l.stale) > laneStale
 }

@@ -103,7 +103,10 @@ func TestLanesUseless(t *testing.T) {
 		{"stale-and-busy-for-too-long", 1, 1, laneStale + 1, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			l := &lane{sessions: c.sessions, lastUse: now.Add(-c.sinceUse)}
+			l := &lane{sessions: map[*visit]struct{}{}, lastUse: now.Add(-c.sinceUse)}
+			for range c.sessions {
+				l.sessions[&visit{lane: l}] = struct{}{}
+			}
 			if c.stale > 0 {
 				l.stale = now.Add(-c.stale)
 			}
@@ -119,30 +122,74 @@ func TestSessionsOfACaller(t *testing.T) {
 	var ls lanes
 	mallory := &isolate.Process{Spec: isolate.Spec{Ref: atoll.ScriptRef{Namespace: "production"}}}
 	one, two := open(&ls, laneKey{mallory, 0, 0}), open(&ls, laneKey{mallory, 1, 0})
+	var all []*visit
 	for i := range maxSessions {
-		if !ls.begin([]*lane{one, two}[i%2]) {
+		v := ls.begin([]*lane{one, two}[i%2])
+		if v == nil {
 			t.Fatalf("session %d is refused", i)
 		}
+		all = append(all, v)
 	}
-	if ls.begin(one) || ls.begin(two) {
+	if ls.begin(one) != nil || ls.begin(two) != nil {
 		t.Error("there are more sessions than there may be")
 	}
 	for _, p := range []*isolate.Process{{Spec: mallory.Spec}, {}} {
-		if l := open(&ls, laneKey{p, 0, 0}); !ls.begin(l) {
+		if v := ls.begin(open(&ls, laneKey{p, 0, 0})); v == nil {
 			t.Error("another's session is refused")
 		} else {
-			ls.done(l)
+			ls.done(v)
 		}
 	}
-	ls.done(two)
-	if !ls.begin(one) {
+	ls.done(all[0])
+	if all[0] = ls.begin(two); all[0] == nil {
 		t.Error("there is no room after a session has ended")
 	}
-	for i := range maxSessions - 1 {
-		ls.done([]*lane{one, two}[i%2])
+	for _, v := range all {
+		ls.done(v)
 	}
-	ls.done(one)
-	if len(ls.sessions) != 0 {
+	if len(ls.sessions)+len(one.sessions)+len(two.sessions) != 0 {
 		t.Errorf("%d callers are remembered", len(ls.sessions))
+	}
+}
+
+// A lane with a session that lasts for too long takes no more, and ends later, when those that it has taken have had their
+// time, too.
+func TestLanesWear(t *testing.T) {
+	const wall = time.Minute
+	for _, c := range []struct {
+		name          string
+		ages          []time.Duration
+		worn, overdue bool
+	}{
+		{"nobody", nil, false, false},
+		{"young", []time.Duration{0, wall}, false, false},
+		{"old", []time.Duration{0, wall + 1}, true, false},
+		{"not-too-old", []time.Duration{2 * wall, wall / 2}, true, false},
+		{"too-old", []time.Duration{1, 2*wall + 1}, true, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var ls lanes
+			l, now := open(&ls, laneKey{&isolate.Process{}, 0, 0}), time.Now()
+			for _, age := range c.ages {
+				ls.begin(l).since = now.Add(-age)
+			}
+			if worn := ls.wear(l, now, wall); worn != c.worn || ls.outlasted(l) != c.overdue {
+				t.Errorf("worn %v, overdue %v", worn, ls.outlasted(l))
+			}
+			if !c.worn {
+				return
+			}
+			ls.replace(l)
+			if ls.wear(l, now, wall) {
+				t.Error("a lane is worn out twice")
+			}
+			if ls.useless(l, now.Add(wall/2+laneStale)) {
+				t.Error("sessions end as if the process had been replaced")
+			}
+			l.key.process.RepeatLanes()
+			if l.key.process.LaneNews() != `{"0":1}` {
+				t.Errorf("the calling process is told %s", l.key.process.LaneNews())
+			}
+		})
 	}
 }

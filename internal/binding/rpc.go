@@ -57,7 +57,7 @@ func (b *Border) join(w http.ResponseWriter, r *http.Request, l *lane, first boo
 		b.lanes.leads(l, line, err)
 		if err == nil {
 			line.Process.Retired(func() { b.lanes.replace(l) })
-			go b.lanes.tend(l) // ends with the lane
+			go b.lanes.tend(l, line.Wall()) // ends with the lane
 		}
 	}
 	<-l.ready
@@ -111,10 +111,14 @@ func (b *Border) rpc(w http.ResponseWriter, r *http.Request, p *isolate.Process,
 }
 
 func (b *Border) why(key laneKey) error {
-	if l := b.lanes.find(key); l != nil {
-		return l.line.Broken()
+	l := b.lanes.find(key)
+	switch {
+	case l == nil:
+		return nil
+	case b.lanes.outlasted(l):
+		return dispatch.ErrWall
 	}
-	return nil
+	return l.line.Broken()
 }
 
 // begin registers the session that comes by a lane. Where it is refused, the Worker that is called is told so, too, which
@@ -137,14 +141,14 @@ func (b *Border) begin(r *http.Request, f fields, key laneKey, nonce string) err
 	if l.err != nil {
 		return l.err
 	}
-	s, err := b.session(r, l)
+	s, v, err := b.session(r, l)
 	end := func() {
 		if s != nil {
-			b.lanes.done(l)
+			b.lanes.done(v)
 			s.End()
 		}
 	}
-	told := b.sessions.tell(sessionKey{l.line.Process, nonce}, offer{s, l, f.Entrypoint, f.Props}, err, end)
+	told := b.sessions.tell(sessionKey{l.line.Process, nonce}, offer{s, v, f.Entrypoint, f.Props}, err, end)
 	if told != nil {
 		end()
 	}
@@ -152,19 +156,20 @@ func (b *Border) begin(r *http.Request, f fields, key laneKey, nonce string) err
 }
 
 // session makes the invocation of a session by a lane.
-func (b *Border) session(r *http.Request, l *lane) (*dispatch.Session, error) {
+func (b *Border) session(r *http.Request, l *lane) (*dispatch.Session, *visit, error) {
 	from, err := attribute(l.key.process, takeTag(r.Header))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if !b.lanes.begin(l) {
-		return nil, dispatch.ErrBusy
+	v := b.lanes.begin(l)
+	if v == nil {
+		return nil, nil, dispatch.ErrBusy
 	}
 	s, err := l.line.Begin(invocation.Options{Outbound: from.outbound, Hops: from.hops + 1})
 	if err != nil {
-		b.lanes.done(l)
+		b.lanes.done(v)
 	}
-	return s, err
+	return s, v, err
 }
 
 // claim answers a process that asks about a session that has come to it, and goes on answering until the session ends.
@@ -175,7 +180,7 @@ func (b *Border) claim(w http.ResponseWriter, r *http.Request, p *isolate.Proces
 		return
 	}
 	defer func() {
-		b.lanes.done(o.lane)
+		b.lanes.done(o.visit)
 		o.invocation.End()
 	}()
 	props := o.props

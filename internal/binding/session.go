@@ -39,7 +39,7 @@ type session struct {
 // offer is what a callee is to know of a session.
 type offer struct {
 	invocation *dispatch.Session
-	lane       *lane
+	visit      *visit
 	entrypoint string
 	props      json.RawMessage
 }

@@ -58,6 +58,17 @@ func (l *Line) Close() {
 	})
 }
 
+// forEver is longer than anything lasts.
+const forEver = 1000 * 24 * time.Hour
+
+// Wall is how long a session over the line may last.
+func (l *Line) Wall() time.Duration {
+	if l.d.opts.WithoutLimits {
+		return forEver
+	}
+	return l.d.opts.Wall
+}
+
 // Session is an invocation that came by a line: one call by RPC, and what is called of what it has returned.
 type Session struct {
 	*invocation.Invocation

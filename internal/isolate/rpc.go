@@ -116,6 +116,13 @@ func (p *Process) SetLane(binding, lane int) {
 	p.lanes.changed = time.Now()
 }
 
+// RepeatLanes has the process be told of its lanes once more, with the requests that come next.
+func (p *Process) RepeatLanes() {
+	p.lanes.mu.Lock()
+	defer p.lanes.mu.Unlock()
+	p.lanes.changed = time.Now()
+}
+
 // LaneNews is what a request tells the process of lanes, as HeaderLanes; empty where nothing is new.
 func (p *Process) LaneNews() string {
 	p.lanes.mu.Lock()

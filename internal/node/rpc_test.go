@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/isolate"
 	"atoll.dev/atoll/internal/node"
 )
@@ -384,4 +385,55 @@ func TestRPCIsAttributed(t *testing.T) {
 		})
 	}
 	group.Wait()
+}
+
+// A Worker that holds on to what another has returned, or to a call that never does, holds it for so long and no longer; and
+// neither its own other calls nor those of others break off with it.
+func TestRPCForEver(t *testing.T) {
+	t.Parallel()
+	limits := atoll.DefaultLimits()
+	limits.WallMs = 1000
+	r := newRig(t, node.Config{Limits: limits})
+	r.put("callee", `import { WorkerEntrypoint, RpcTarget } from "cloudflare:workers";
+		class T extends RpcTarget { ping() { return "pong"; } }
+		export default class extends WorkerEntrypoint {
+			fetch() { return new Response("fine"); }
+			ok() { return "fine"; }
+			hang() { return new Promise((done) => setTimeout(done, 3_600_000)); }
+			target() { return new T(); }
+			async slow() { await scheduler.wait(600); return "slow"; }
+		}`)
+	const caller = `
+		const said = {};
+		const note = (what, promise) => promise.then(() => said[what] = "came", (e) => said[what] = e.message);
+		async function stay(env) {
+			using t = await env.SVC.target();
+			for (;;) { await t.ping(); await scheduler.wait(20); }
+		}
+		export default { async fetch(request, env, ctx) {
+			switch (new URL(request.url).pathname) {
+			case "/begin": ctx.waitUntil(note("hang", env.SVC.hang())); ctx.waitUntil(note("stay", stay(env))); return new Response("begun");
+			case "/said": return Response.json(said);
+			case "/slow": return new Response(await env.SVC.slow().catch((e) => e.message));
+			}
+			return new Response(await env.SVC.ok());
+		} };`
+	r.put("production/mallory", caller, service("SVC", "callee"))
+	r.put("production/alice", caller, service("SVC", "callee"))
+	r.dispatcher(`export default { fetch: (request, env) => env.DISPATCHER.get(new URL(request.url).hostname.split(".")[0]).fetch(request) };`, nil)
+	r.want("mallory", "/begin", 200, "begun")
+	var said struct{ Hang, Stay string }
+	r.until("the sessions break off", func() bool {
+		r.want("mallory", "/slow", 200, "slow") // of 0.6 s, by whichever lane
+		r.want("alice", "/", 200, "fine")
+		_, got := r.get("mallory", "/said")
+		if err := json.Unmarshal([]byte(got), &said); err != nil {
+			t.Fatalf("%v: %s", err, got)
+		}
+		return said.Hang != "" && said.Stay != ""
+	})
+	if said.Hang != "Worker exceeded wall time limit." || said.Stay != "Network connection lost." {
+		t.Errorf("what was held broke off by %+v", said)
+	}
+	r.want("mallory", "/", 200, "fine")
 }
