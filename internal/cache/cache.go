@@ -161,6 +161,22 @@ func (s *Store) match(o Owner, key string, selects func(vary) bool) *entry {
 	return nil
 }
 
+// supersede removes what the owner has under key and what a newer response, which is not kept itself, stands for.
+func (s *Store) supersede(o Owner, key string, selects func(vary) bool) {
+	var gone []string
+	s.mu.Lock()
+	if sh := s.shares[o]; sh != nil {
+		for _, e := range sh.entries[key] {
+			if selects(e.vary) {
+				gone = append(gone, s.dropLocked(e))
+			}
+		}
+		s.tidyLocked(sh)
+	}
+	s.mu.Unlock()
+	s.remove(gone)
+}
+
 // delete removes all that the owner has under key and says whether any of it was fresh.
 func (s *Store) delete(o Owner, key string) bool {
 	now, found := s.opts.Now(), false

@@ -422,3 +422,49 @@ func TestModel(t *testing.T) {
 		t.Errorf("%d hits, %d misses", hits.Load(), misses.Load())
 	}
 }
+
+// A response that is stored and stale at once takes the place of what was there; one that is not stored at all does not.
+func TestStaleResponseReplaces(t *testing.T) {
+	r := newRig(t, Options{})
+	for response, want := range map[string]string{
+		"Cache-Control: max-age=0":                     "-",
+		"Cache-Control: no-cache, max-age=60":          "-",
+		"Cache-Control: max-age=60 | Age: 60":          "-",
+		"Expires: 0":                                   "-",
+		"Cache-Control: max-age=0 | Vary: Accept":      "-",
+		"Cache-Control: no-store, max-age=0":           "old",
+		"Cache-Control: private, max-age=0":            "old",
+		"Cache-Control: max-age=0 | Set-Cookie: a=b":   "old",
+		"Cache-Control: no-cache, no-store, max-age=0": "old",
+	} {
+		r.put("a/1", "/", "", "Cache-Control: max-age=60", "old")
+		r.put("a/1", "/other", "", "Cache-Control: max-age=60", "other")
+		if status := r.put("a/1", "/", "", response, "new"); status != 413 {
+			t.Errorf("%s: status %d", response, status)
+		}
+		r.want("a/1", "/", "", want)
+		r.want("a/1", "/other", "", "other")
+		r.check()
+	}
+	r.put("a/1", "/", "Accept: a", "Cache-Control: max-age=60 | Vary: Accept", "a")
+	r.put("a/1", "/", "Accept: b", "Cache-Control: max-age=60 | Vary: Accept", "b")
+	r.put("a/1", "/", "Accept: b", "Cache-Control: max-age=0 | Vary: Accept", "b")
+	r.want("a/1", "/", "Accept: a", "a")
+	r.want("a/1", "/", "Accept: b", "-")
+	r.check()
+}
+
+// Whether a Worker serves ranges of what it takes from its cache is not for the cache to say.
+func TestAcceptRangesIsTheResponses(t *testing.T) {
+	r := newRig(t, Options{})
+	r.put("a/1", "/silent", "", "Cache-Control: max-age=60", "body")
+	r.put("a/1", "/none", "", "Cache-Control: max-age=60 | Accept-Ranges: none", "body")
+	for path, want := range map[string][]string{"/silent": nil, "/none": {"none"}} {
+		for _, request := range []string{"", "Range: bytes=0-1", "Range: bytes=9-"} {
+			res, _ := r.do("GET", "a/1", path, request, nil)
+			if got := res.Header["Accept-Ranges"]; !slices.Equal(got, want) {
+				t.Errorf("%s %s: Accept-Ranges %q", path, request, got)
+			}
+		}
+	}
+}

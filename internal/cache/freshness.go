@@ -16,17 +16,22 @@ const maxAge = 10 * 365 * 24 * 3600
 var byStatus = map[int]int64{200: 7200, 301: 7200, 302: 1200, 303: 1200, 404: 180, 410: 180}
 
 // lifetime says for how many seconds a response may be used that is stored now, and how old it is already; storable is
-// false where it may not be stored at all. It removes from header what a shared cache must not keep of it. What it follows
+// false where it may not be stored at all. One that is storable and has no time left is of no use itself, but newer than what
+// it would replace (RFC 9111, 4). It removes from header what a shared cache must not keep of it. What it follows
 // is RFC 9111, and where the two differ https://developers.cloudflare.com/workers/runtime-apis/cache/#headers.
 func lifetime(request http.Header, status int, header http.Header, now time.Time) (left, age int64, storable bool) {
 	if status < 200 || status > 599 || status == http.StatusPartialContent || status == http.StatusNotModified {
 		return 0, 0, false
 	}
 	d := parseDirectives(header)
+	stale := false
 	for _, name := range []string{"private", "no-cache"} {
 		fields, there := d.get(name)
 		if there && strings.Trim(fields, ", ") == "" {
-			return 0, 0, false
+			if name == "private" {
+				return 0, 0, false
+			}
+			stale = true // it may be stored, and never used unasked
 		}
 		for field := range strings.SplitSeq(fields, ",") {
 			header.Del(strings.TrimSpace(field))
@@ -39,36 +44,40 @@ func lifetime(request http.Header, status int, header http.Header, now time.Time
 		return 0, 0, false // RFC 9111, 3.5
 	}
 	age = initialAge(header, now)
-	left = d.lifetime(status, header, now) - age
-	return left, age, left > 0
+	fresh, ok := d.lifetime(status, header, now)
+	if stale {
+		fresh = 0
+	}
+	return max(fresh-age, 0), age, ok
 }
 
-// lifetime is the response's freshness lifetime: RFC 9111, 4.2.1.
-func (d directives) lifetime(status int, header http.Header, now time.Time) int64 {
+// lifetime is the response's freshness lifetime: RFC 9111, 4.2.1. Without one, it is not stored.
+func (d directives) lifetime(status int, header http.Header, now time.Time) (seconds int64, ok bool) {
 	for _, name := range []string{"s-maxage", "max-age"} {
 		if v, ok := d.get(name); ok {
-			return seconds(v)
+			return parseSeconds(v), true
 		}
 	}
 	if expires := header["Expires"]; len(expires) > 0 && !d.targeted {
 		at, err := http.ParseTime(expires[0])
 		if err != nil {
-			return 0 // 5.3: "0" and the like mean the past
+			return 0, true // 5.3: "0" and the like mean the past
 		}
 		date := now
 		if t, err := http.ParseTime(header.Get("Date")); err == nil {
 			date = t
 		}
-		return min(int64(at.Sub(date)/time.Second), maxAge)
+		return min(int64(at.Sub(date)/time.Second), maxAge), true
 	}
-	return byStatus[status]
+	seconds, ok = byStatus[status]
+	return seconds, ok
 }
 
 // initialAge is how old the response is when it arrives: RFC 9111, 4.2.3.
 func initialAge(header http.Header, now time.Time) int64 {
 	age := int64(0)
 	if list := header["Age"]; len(list) > 0 {
-		age = seconds(list[0])
+		age = parseSeconds(list[0])
 	}
 	if date, err := http.ParseTime(header.Get("Date")); err == nil {
 		age = max(age, min(int64(now.Sub(date)/time.Second), maxAge))
@@ -76,8 +85,8 @@ func initialAge(header http.Header, now time.Time) int64 {
 	return age
 }
 
-// seconds reads delta-seconds (RFC 9111, 1.2.2); what is none is 0, and so not fresh.
-func seconds(s string) int64 {
+// parseSeconds reads delta-seconds (RFC 9111, 1.2.2); what is none is 0, and so not fresh.
+func parseSeconds(s string) int64 {
 	s = strings.TrimSpace(s)
 	if s == "" || strings.Trim(s, "0123456789") != "" {
 		return 0

@@ -28,7 +28,7 @@ func TestLifetime(t *testing.T) {
 		request  string
 		status   int
 		response string
-		left     int64 // 0: not storable
+		left     int64 // 0: of no use
 	}{
 		// Explicit lifetimes.
 		{"", 200, "Cache-Control: max-age=60", 60},
@@ -80,7 +80,7 @@ func TestLifetime(t *testing.T) {
 		{"", 200, "CDN-Cache-Control: public | Expires: 0", 7200},
 	} {
 		left, _, ok := lifetime(headers(c.request), c.status, headers(c.response), noon)
-		if ok != (c.left > 0) || ok && left != c.left {
+		if left != c.left || left > 0 && !ok {
 			t.Errorf("%q: %d %q: %d s, storable %v; want %d", c.request, c.status, c.response, left, ok, c.left)
 		}
 	}
@@ -125,7 +125,7 @@ func FuzzLifetime(f *testing.F) {
 	f.Fuzz(func(t *testing.T, control, cdn, expires, age, vary string, status int) {
 		h := http.Header{"Cache-Control": {control}, "Cdn-Cache-Control": {cdn}, "Expires": {expires}, "Date": {expires}, "Age": {age}, "Vary": {vary}}
 		left, old, ok := lifetime(nil, status, h, noon)
-		if ok && (left <= 0 || left > maxAge || old < 0 || old > maxAge) {
+		if left > 0 && !ok || (left < 0 || left > maxAge || old < 0 || old > maxAge) {
 			t.Errorf("%d s left, %d s old", left, old)
 		}
 	})

@@ -108,7 +108,7 @@ func (s *Store) get(w http.ResponseWriter, r *http.Request, o Owner, key string)
 	h["Age"] = []string{strconv.FormatInt(e.age+max(int64(s.opts.Now().Sub(e.stored)/time.Second), 0), 10)}
 	h[headerStatus] = []string{"HIT"}
 	if e.status == http.StatusOK {
-		s.serveContent(w, r, e, body)
+		s.serveContent(&faithful{w, e}, r, e, body)
 		return
 	}
 	if e.status != http.StatusNoContent {
@@ -137,6 +137,23 @@ func (s *Store) serveContent(w http.ResponseWriter, r *http.Request, e *entry, b
 	http.ServeContent(w, r, "", modified, body)
 }
 
+// faithful writes a response without the Accept-Ranges that http.ServeContent adds: whether the Worker that hands the response
+// on serves ranges is its own to say.
+type faithful struct {
+	http.ResponseWriter
+	e *entry
+}
+
+func (f *faithful) WriteHeader(status int) {
+	const name = "Accept-Ranges"
+	if v, ok := f.e.header[name]; ok {
+		f.Header()[name] = v
+	} else {
+		delete(f.Header(), name)
+	}
+	f.ResponseWriter.WriteHeader(status)
+}
+
 var (
 	errUncacheable = errors.New("it is not to be cached")
 	errRoom        = errors.New("there is no room for it")
@@ -152,7 +169,11 @@ func (s *Store) put(r *http.Request, o Owner, key string) error {
 	}
 	now := s.opts.Now()
 	left, age, ok := lifetime(r.Header, m.status, m.header, now)
-	if !ok {
+	selects := func(v vary) bool { return v.selects(r.Header) }
+	if ok && left == 0 {
+		s.supersede(o, key, selects)
+	}
+	if !ok || left == 0 {
 		return errUncacheable
 	}
 	if m.length > min(maxObject, s.opts.Owner) {
@@ -171,7 +192,7 @@ func (s *Store) put(r *http.Request, o Owner, key string) error {
 	if err := s.readBody(t, e, m); err != nil {
 		return err
 	}
-	t.keep(e, func(v vary) bool { return v.selects(r.Header) })
+	t.keep(e, selects)
 	return nil
 }
 
