@@ -46,7 +46,7 @@ func lifetime(request http.Header, status int, header http.Header, now time.Time
 	age = initialAge(header, now)
 	fresh, ok := d.lifetime(status, header, now)
 	if stale {
-		fresh = 0
+		fresh, ok = 0, true
 	}
 	return max(fresh-age, 0), age, ok
 }

@@ -108,7 +108,7 @@ func (s *Store) get(w http.ResponseWriter, r *http.Request, o Owner, key string)
 	h["Age"] = []string{strconv.FormatInt(e.age+max(int64(s.opts.Now().Sub(e.stored)/time.Second), 0), 10)}
 	h[headerStatus] = []string{"HIT"}
 	if e.status == http.StatusOK {
-		s.serveContent(&faithful{w, e}, r, e, body)
+		s.serveContent(w, r, e, body)
 		return
 	}
 	if e.status != http.StatusNoContent {
@@ -118,40 +118,6 @@ func (s *Store) get(w http.ResponseWriter, r *http.Request, o Owner, key string)
 	if _, err := io.Copy(w, body); err != nil && !errors.Is(err, http.ErrBodyNotAllowed) {
 		panic(http.ErrAbortHandler) // the only way to tell that the body is not whole
 	}
-}
-
-// serveContent answers with the whole, or with the ranges or the 304 that the request asks for. The documented conditions
-// are If-None-Match and If-Modified-Since alone.
-func (s *Store) serveContent(w http.ResponseWriter, r *http.Request, e *entry, body io.ReadSeeker) {
-	for _, name := range []string{"If-Match", "If-Unmodified-Since"} {
-		delete(r.Header, name)
-	}
-	h := w.Header()
-	modified, err := http.ParseTime(h.Get("Last-Modified"))
-	if err != nil {
-		modified = time.Time{}
-	}
-	if len(h["Content-Encoding"]) > 0 {
-		h["Content-Length"] = []string{strconv.FormatInt(e.length, 10)} // ServeContent leaves it out then
-	}
-	http.ServeContent(w, r, "", modified, body)
-}
-
-// faithful writes a response without the Accept-Ranges that http.ServeContent adds: whether the Worker that hands the response
-// on serves ranges is its own to say.
-type faithful struct {
-	http.ResponseWriter
-	e *entry
-}
-
-func (f *faithful) WriteHeader(status int) {
-	const name = "Accept-Ranges"
-	if v, ok := f.e.header[name]; ok {
-		f.Header()[name] = v
-	} else {
-		delete(f.Header(), name)
-	}
-	f.ResponseWriter.WriteHeader(status)
 }
 
 var (

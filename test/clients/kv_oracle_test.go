@@ -1,49 +1,29 @@
 package clients_test
 
 import (
-	"bytes"
 	"encoding/json"
-	"io"
 	"math/rand/v2"
-	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
 
 // TestKVOracle makes the same generated operations in a Worker on the node's KV and in the same Worker on miniflare's, and
-// compares every field of every answer. ATOLL_SEED repeats a run; a failure prints it.
+// compares every field of every answer.
 func TestKVOracle(t *testing.T) {
 	t.Parallel()
 	n := startNode(t)
-	code, err := os.ReadFile("testdata/kv-oracle/worker.js")
-	if err != nil {
-		t.Fatal(err)
-	}
-	const date = "2026-01-01"
+	code := oracleWorker(t, "kv-oracle")
 	var ns struct{ ID string }
 	n.result("POST", n.acct()+"/storage/kv/namespaces", "application/json", `{"title":"oracle"}`, &ns)
-	n.upload(n.acct()+"/workers/scripts/oracle", []part{
-		{field: "metadata", body: `{"main_module":"worker.js","compatibility_date":"` + date + `","bindings":[{"type":"kv_namespace","name":"KV","namespace_id":"` + ns.ID + `"}]}`},
-		{field: "worker.js", filename: "worker.js", ctype: "application/javascript+module", body: string(code)},
-	}).result(t, nil)
-	n.route("oracle."+zone+"/*", "oracle")
-	peer := kvOnMiniflare(t, date, string(code))
+	n.oracleOrdinary(code, `[{"type":"kv_namespace","name":"KV","namespace_id":"`+ns.ID+`"}]`)
+	peer := onMiniflare(t, code, map[string]any{"kvNamespaces": map[string]string{"KV": "oracle"}})
 
-	seed := uint64(time.Now().UnixNano())
-	if s, err := strconv.ParseUint(os.Getenv("ATOLL_SEED"), 10, 64); err == nil {
-		seed = s
-	}
-	t.Logf("ATOLL_SEED=%d", seed)
-	g := kvGenerator{rand.New(rand.NewPCG(seed, 0)), time.Now().Unix()}
-	const count = 900
+	g := kvGenerator{oracleRandom(t), time.Now().Unix()}
+	count := oracleCount(900)
 	done, refused, differing := 0, 0, 0
 	for done < count {
 		var steps []map[string]any
@@ -51,17 +31,14 @@ func TestKVOracle(t *testing.T) {
 		for range 45 {
 			steps = append(steps, g.step())
 		}
-		ours, theirs := kvSteps(t, n.edge, "oracle."+zone, steps), kvSteps(t, peer, "", steps)
+		ours, theirs := oracleSteps(t, n.edge, oracleHost, steps), oracleSteps(t, peer, "", steps)
 		for i, step := range steps {
 			a, b := kvAlike(ours[i]), kvAlike(theirs[i])
 			if m := a.(map[string]any); m["error"] != nil {
 				refused++
 			}
 			if !kvManyWrong(step, a, b) && !kvEqual(a, b) {
-				x, _ := json.Marshal(a)
-				y, _ := json.Marshal(b)
-				text, _ := json.Marshal(step)
-				t.Errorf("step %d, %.500s:\nours      %.800s\nminiflare %.800s", done+i, text, x, y)
+				oracleDiffers(t, done+i, step, a, b)
 				if differing++; differing > 10 {
 					t.FailNow()
 				}
@@ -73,70 +50,6 @@ func TestKVOracle(t *testing.T) {
 	if refused < done/20 || refused > done/2 {
 		t.Error("the generator is out of balance")
 	}
-}
-
-// kvOnMiniflare serves the Worker on miniflare's KV and returns its URL.
-func kvOnMiniflare(t *testing.T, date, code string) string {
-	t.Helper()
-	clients, err := filepath.Abs(".")
-	if err != nil {
-		t.Fatal(err)
-	}
-	options, err := json.Marshal(map[string]any{"host": "127.0.0.1", "port": 0, "cf": false, "workers": []map[string]any{{
-		"name": "oracle", "compatibilityDate": date, "kvNamespaces": map[string]string{"KV": "oracle"},
-		"modules": []map[string]any{{"type": "ESModule", "path": "worker.js", "contents": code}}}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var said lockedBuffer
-	cmd := exec.Command(filepath.Join(clients, "node_modules/.bin/node"), filepath.Join(clients, root, "bench/miniflare.mjs"), clients)
-	cmd.Dir, cmd.Stdin, cmd.Stderr = t.TempDir(), bytes.NewReader(options), &said
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM} // so that it ends its workerd
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cmd.Process.Signal(syscall.SIGTERM)
-		cmd.Wait()
-	})
-	line := make([]byte, 200)
-	size, err := out.Read(line)
-	address, ok := strings.CutPrefix(strings.TrimSpace(string(line[:size])), "ready ")
-	if err != nil || !ok {
-		t.Fatalf("miniflare says %q, %v: %s", line[:size], err, said.String())
-	}
-	return "http://" + address
-}
-
-func kvSteps(t *testing.T, base, host string, steps []map[string]any) []any {
-	t.Helper()
-	body, err := json.Marshal(steps)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req, err := http.NewRequest("POST", base+"/", bytes.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Host = host
-	resp, err := http.DefaultTransport.RoundTrip(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var answers []any
-	if err := json.Unmarshal(text, &answers); err != nil || len(answers) != len(steps) {
-		t.Fatalf("status %d, %d answers to %d steps: %.500s", resp.StatusCode, len(answers), len(steps), text)
-	}
-	return answers
 }
 
 // kvManyWrong tells whether both refuse an operation on several keys: of several mistakes, which one is told of is each

@@ -1,54 +1,34 @@
 package clients_test
 
 import (
-	"bufio"
 	"crypto/md5"
 	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"hash"
 	"io"
 	"math/rand/v2"
-	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"reflect"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 )
 
 // TestR2Oracle runs the same generated operations in a Worker on the node's R2 and in the same Worker on miniflare's, and
-// compares every answer field by field. ATOLL_SEED repeats a run.
+// compares every answer field by field.
 func TestR2Oracle(t *testing.T) {
 	t.Parallel()
 	n := startNode(t)
-	n.platform()
-	const date = "2026-01-01"
-	code, err := os.ReadFile("testdata/r2-oracle/worker.js")
-	if err != nil {
-		t.Fatal(err)
-	}
+	code := oracleWorker(t, "r2-oracle")
 	n.result("POST", n.acct()+"/r2/buckets", "text/plain;charset=UTF-8", `{"name":"oracle"}`, nil)
-	n.upload(n.script("oracle"), []part{
-		{field: "metadata", body: `{"main_module":"worker.js","compatibility_date":"` + date + `","bindings":[{"type":"r2_bucket","name":"BUCKET","bucket_name":"oracle"}]}`},
-		{field: "worker.js", filename: "worker.js", ctype: "application/javascript+module", body: string(code)},
-	}).result(t, nil)
-	peer := startMiniflare(t, date)
+	n.platform()
+	n.oracleUpload(n.script("oracle"), code, `[{"type":"r2_bucket","name":"BUCKET","bucket_name":"oracle"}]`)
+	peer := onMiniflare(t, code, map[string]any{"r2Buckets": map[string]string{"BUCKET": "bucket"}})
 
-	seed := uint64(time.Now().UnixNano())
-	if s, err := strconv.ParseUint(os.Getenv("ATOLL_SEED"), 10, 64); err == nil {
-		seed = s
-	}
-	t.Logf("ATOLL_SEED=%d", seed)
-	g := &r2Generator{rng: rand.New(rand.NewPCG(seed, 0))}
-	const count = 600
+	g := &r2Generator{rng: oracleRandom(t)}
+	count := oracleCount(600)
 	var steps []map[string]any
 	for range count {
 		steps = append(steps, g.step())
@@ -57,8 +37,8 @@ func TestR2Oracle(t *testing.T) {
 	differing, refused, crashed := 0, 0, 0
 	for from := 0; from < len(steps); from += 40 {
 		batch := steps[from:min(from+40, len(steps))]
-		ours := runSteps(t, n.edge, "oracle."+zone, batch)
-		theirs := runSteps(t, peer, "", batch)
+		ours := oracleSteps(t, n.edge, oracleHost, batch)
+		theirs := oracleSteps(t, peer, "", batch)
 		for i, step := range batch {
 			a, b := r2Alike(step, ours[i]), r2Alike(step, theirs[i])
 			if e, ok := b.(map[string]any); ok && e["error"] != nil {
@@ -69,10 +49,7 @@ func TestR2Oracle(t *testing.T) {
 				}
 			}
 			if !reflect.DeepEqual(a, b) {
-				text, _ := json.Marshal(step)
-				x, _ := json.Marshal(a)
-				y, _ := json.Marshal(b)
-				t.Errorf("step %d, %.600s:\nours      %.1200s\nminiflare %.1200s", from+i, text, x, y)
+				oracleDiffers(t, from+i, step, a, b)
 				if differing++; differing > 10 {
 					t.FailNow()
 				}
@@ -83,69 +60,6 @@ func TestR2Oracle(t *testing.T) {
 	if refused > len(steps)/2 || crashed > len(steps)/20 {
 		t.Error("the generator makes too little that succeeds")
 	}
-}
-
-// startMiniflare serves the oracle's Worker by miniflare and returns its address.
-func startMiniflare(t *testing.T, date string) string {
-	t.Helper()
-	modules, err := filepath.Abs("node_modules")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	if err := os.CopyFS(dir, os.DirFS("testdata/r2-oracle")); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink(modules, filepath.Join(dir, "node_modules")); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(filepath.Join(modules, ".bin/node"), "miniflare.mjs", "worker.js", date)
-	cmd.Dir, cmd.Env, cmd.Stderr = dir, append(cleanEnv(), "HOME="+dir), os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { stdin.Close(); cmd.Wait() })
-	line, err := bufio.NewReader(stdout).ReadString('\n')
-	if err != nil {
-		t.Fatalf("miniflare says %q: %v", line, err)
-	}
-	return strings.TrimRight(strings.TrimSpace(line), "/")
-}
-
-func runSteps(t *testing.T, base, host string, steps []map[string]any) []any {
-	t.Helper()
-	body, err := json.Marshal(steps)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req, err := newRequest("POST", base+"/", string(body), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Host = host
-	resp, err := http.DefaultTransport.RoundTrip(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var answers []any
-	if err := json.Unmarshal(text, &answers); err != nil || len(answers) != len(steps) {
-		t.Fatalf("status %d, %d answers to %d steps: %.500s", resp.StatusCode, len(answers), len(steps), text)
-	}
-	return answers
 }
 
 // r2Alike takes out of an answer what the two sides differ in on purpose, each of which is R2's documented behavior: see
