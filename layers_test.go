@@ -25,8 +25,8 @@ const module = "atoll.dev/atoll"
 // layers lists the packages under internal from the bottom up. A package imports those of lower layers only, and of the
 // first layer those named before it; siblings do not import each other.
 var layers = [][]string{
-	{"fault", "atoll", "wire"}, // words: the standard library only
-	{"durable", "sqlite"},      // files
+	{"fault", "atoll", "wire", "turns"}, // words: the standard library only
+	{"durable", "sqlite"},               // files
 	{"limits", "route", "hop", "invocation", "sandbox", "prefault", "terminate", "workerd", "upload", "store"},                 // leaves
 	{"auth", "kv", "d1", "r2", "queue", "analytics", "ratelimit", "objects", "cache", "assets", "egress", "isolate", "router"}, // services
 	{"dispatch"},                            // which process serves a version

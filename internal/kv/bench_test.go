@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 func BenchmarkGet(b *testing.B) {
@@ -61,6 +64,45 @@ func BenchmarkPut(b *testing.B) {
 					}
 				}
 			})
+		})
+	}
+}
+
+// BenchmarkPutBesideFlood is a put of one namespace while another is flooded by as many writers as a process has connections.
+func BenchmarkPutBesideFlood(b *testing.B) {
+	for _, f := range []struct {
+		name          string
+		writers, size int
+	}{{"none", 0, 0}, {"small", 1024, 10}, {"large", 1024, 20_000}, {"two-processes", 2048, 10}} {
+		b.Run(f.name, func(b *testing.B) {
+			s := openStore(b, b.TempDir(), Options{})
+			id, other := newSpace(b, s, "one"), newSpace(b, s, "flooded")
+			var stop atomic.Bool
+			var flood sync.WaitGroup
+			var flooded atomic.Int64
+			value := strings.Repeat("x", f.size)
+			for i := range f.writers {
+				flood.Go(func() {
+					for n := 0; !stop.Load(); n++ {
+						if err := s.Put(context.Background(), other, Key(fmt.Sprint(i, n%10)), strings.NewReader(value), PutOptions{}); err != nil {
+							b.Error(err)
+						}
+						flooded.Add(1)
+					}
+				})
+			}
+			var took []time.Duration
+			for b.Loop() {
+				began := time.Now()
+				put(b, s, id, "key", "value", PutOptions{})
+				took = append(took, time.Since(began))
+			}
+			b.ReportMetric(float64(flooded.Load())/b.Elapsed().Seconds(), "flood/s")
+			stop.Store(true)
+			flood.Wait()
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
+			b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50-ms")
 		})
 	}
 }

@@ -92,7 +92,7 @@ func (b *bulk) flush() {
 	}
 	var refused []Key
 	var first error
-	err := b.st.writer.do(b.ctx, &write{bytes: b.bytes, apply: func(t *tx) error {
+	err := b.st.writer.do(b.ctx, &write{space: b.sp, bytes: b.bytes, apply: func(t *tx) error {
 		refused, first = nil, nil
 		for _, it := range b.items {
 			err := b.apply(t, it)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sort"
 	"strconv"
 	"strings"
@@ -422,5 +423,49 @@ func TestWithdrawnWrite(t *testing.T) {
 	}
 	if err := s.Put(t.Context(), id, "k", strings.NewReader("v"), PutOptions{}); !errors.Is(err, errClosed) {
 		t.Errorf("after closing: %v", err)
+	}
+}
+
+// A namespace that is written once waits for no more than one write of one that is written a thousand times.
+func TestNamespacesTakeTurns(t *testing.T) {
+	s := openStore(t, t.TempDir(), Options{})
+	spaces := map[string]*space{}
+	for _, name := range []string{"flood", "alice"} {
+		sp, err := s.space(newSpace(t, s, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		spaces[name] = sp
+	}
+	s.writer.lead <- struct{}{} // someone commits for long
+	var order []string          // only the lead touches it
+	var wg sync.WaitGroup
+	queued := 0
+	write := func(name string) {
+		wg.Go(func() {
+			sp := spaces[name]
+			err := s.writer.do(t.Context(), &write{space: sp, apply: func(x *tx) error {
+				order = append(order, name)
+				return s.applyPut(x, sp, item{Key(name), &entry{present: true}}, true)
+			}})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+		queued++
+		for n := 0; n != queued; runtime.Gosched() {
+			s.writer.mu.Lock()
+			n = s.writer.queue.Len()
+			s.writer.mu.Unlock()
+		}
+	}
+	for range maxBatchWrites + 10 {
+		write("flood")
+	}
+	write("alice")
+	<-s.writer.lead
+	wg.Wait()
+	if len(order) != queued || order[1] != "alice" {
+		t.Errorf("%d writes came in the order of %q ...", len(order), order[:3])
 	}
 }

@@ -137,7 +137,7 @@ func (v Value) WriteTo(w io.Writer) (int64, error) {
 // stage writes chunk and then the rest of body as chunks, and returns the pin on them and their size. The caller releases
 // the pin once an entry names the value or the put failed. Past MaxValue it reads on, to say by how much, but writes no
 // more.
-func (s *Store) stage(ctx context.Context, chunk []byte, body io.Reader) (*pin, int64, error) {
+func (s *Store) stage(ctx context.Context, sp *space, chunk []byte, body io.Reader) (*pin, int64, error) {
 	p := s.pin(s.nextLarge.Add(1))
 	size, last := int64(0), false
 	for seq := 0; ; seq++ {
@@ -148,7 +148,7 @@ func (s *Store) stage(ctx context.Context, chunk []byte, body io.Reader) (*pin, 
 			return nil, 0, errors.Join(valueTooLarge(size+rest), err)
 		}
 		if len(chunk) > 0 {
-			if err := s.stageChunk(ctx, p.large, seq, chunk); err != nil {
+			if err := s.stageChunk(ctx, sp, p.large, seq, chunk); err != nil {
 				p.release()
 				return nil, 0, err
 			}
@@ -178,8 +178,8 @@ func readChunk(b []byte, r io.Reader) (n int, err error) {
 	return n, err
 }
 
-func (s *Store) stageChunk(ctx context.Context, large int64, seq int, data []byte) error {
-	return s.writer.do(ctx, &write{bytes: len(data), apply: func(t *tx) error {
+func (s *Store) stageChunk(ctx context.Context, sp *space, large int64, seq int, data []byte) error {
+	return s.writer.do(ctx, &write{space: sp, bytes: len(data), apply: func(t *tx) error {
 		if seq == 0 {
 			if err := t.exec(`INSERT OR IGNORE INTO garbage (large) VALUES (?)`, large); err != nil {
 				return err

@@ -24,14 +24,14 @@ func (s *Store) Put(ctx context.Context, id NamespaceID, key Key, body io.Reader
 	}
 	e := &entry{present: true, expires: o.Expires, metadata: o.Metadata, size: int64(len(data)), data: data}
 	if len(data) == chunkSize {
-		p, size, err := s.stage(ctx, data, body)
+		p, size, err := s.stage(ctx, sp, data, body)
 		if err != nil {
 			return fmt.Errorf("put large kv value: %w", err)
 		}
 		defer p.release()
 		e.size, e.large, e.data = size, p.large, nil
 	}
-	return s.writer.do(ctx, &write{bytes: len(e.data), apply: func(t *tx) error {
+	return s.writer.do(ctx, &write{space: sp, bytes: len(e.data), apply: func(t *tx) error {
 		return s.applyPut(t, sp, item{key, e}, true)
 	}})
 }
@@ -123,7 +123,7 @@ func (s *Store) Delete(ctx context.Context, id NamespaceID, key Key) error {
 	if err != nil {
 		return err
 	}
-	return s.writer.do(ctx, &write{apply: func(t *tx) error {
+	return s.writer.do(ctx, &write{space: sp, apply: func(t *tx) error {
 		return applyDelete(t, sp, key, true)
 	}})
 }

@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"atoll.dev/atoll/internal/fault"
+	"atoll.dev/atoll/internal/turns"
 )
 
 //go:embed schema.sql
@@ -25,6 +27,7 @@ type write struct {
 	// apply does the work. It may run more than once, after a rollback. A fault it returns refuses this write alone, so
 	// faults come before its first statement that changes anything.
 	apply func(*tx) error
+	space *space // whose turn it takes; nil: the node's
 	// after, where set, runs once the write is committed and before its caller hears of it.
 	after func()
 	bytes int
@@ -39,7 +42,8 @@ type change struct {
 }
 
 // writer is the one connection that writes. There is no goroutine of its own: whoever holds the lead commits what all
-// have queued, and the others find their write done when they get the lead or before.
+// have queued, and the others find their write done when they get the lead or before. Where more have queued than one
+// transaction takes, namespaces take turns.
 type writer struct {
 	db    *sql.DB
 	conn  *sql.Conn
@@ -49,8 +53,10 @@ type writer struct {
 	lead   chan struct{} // holds a token while someone leads
 	closed chan struct{}
 
+	share turns.Share // of a transaction; only the lead touches it
+
 	mu    sync.Mutex
-	queue []*write
+	queue turns.Queue[*write]
 }
 
 var errClosed = errors.New("kv store is closed")
@@ -96,7 +102,7 @@ func (w *writer) close() error {
 func (w *writer) do(ctx context.Context, x *write) error {
 	x.done = make(chan error, 1)
 	w.mu.Lock()
-	w.queue = append(w.queue, x)
+	w.queue.Push(x.space, x)
 	w.mu.Unlock()
 	select {
 	case err := <-x.done:
@@ -113,91 +119,107 @@ func (w *writer) do(ctx context.Context, x *write) error {
 		return <-x.done
 	case w.lead <- struct{}{}:
 	}
-	for batch := w.take(); len(batch) > 0; {
-		w.commit(batch)
-		// Most often x is done by now. Where the bounds left it in the queue, it is led further; what others queued
-		// meanwhile is theirs to lead.
+	defer func() { <-w.lead }()
+	for {
+		// It may have been done before the lead was had, and most often it is after one more transaction. Where the bounds
+		// left it in the queue, it is led further; what others queued meanwhile is theirs to lead.
 		select {
 		case err := <-x.done:
-			<-w.lead
 			return err
 		default:
-			batch = w.take()
+			w.commit()
 		}
 	}
-	<-w.lead
-	return <-x.done
 }
 
 func (w *writer) withdraw(x *write) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for i, q := range w.queue {
-		if q == x {
-			w.queue = append(w.queue[:i], w.queue[i+1:]...)
-			return true
-		}
-	}
-	return false
+	return w.queue.Remove(x.space, x)
 }
 
-// take removes the next batch from the queue.
-func (w *writer) take() []*write {
+// next is the write whose turn it is; nil where none waits.
+func (w *writer) next() *write {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	n, bytes := 0, 0
-	for n < len(w.queue) && n < maxBatchWrites && (n == 0 || bytes+w.queue[n].bytes <= maxBatchBytes) {
-		bytes += w.queue[n].bytes
-		n++
-	}
-	batch := append([]*write(nil), w.queue[:n]...)
-	w.queue = append(w.queue[:0], w.queue[n:]...)
-	return batch
+	x, _ := w.queue.Next()
+	return x
 }
 
-// commit runs a batch as one transaction; where that fails, each write as its own, so that one write which the disk has
+// commit runs what waits as one transaction; where that fails, each write as its own, so that one write which the disk has
 // no room for does not fail the others.
-func (w *writer) commit(batch []*write) {
-	errs, err := w.transact(batch)
-	if err != nil && len(batch) > 1 {
-		for _, x := range batch {
-			w.commit([]*write{x})
+func (w *writer) commit() {
+	var batch []*write
+	bytes := 0
+	take := func() *write {
+		if len(batch) == maxBatchWrites || bytes >= maxBatchBytes {
+			return nil
 		}
+		x := w.next()
+		if x != nil {
+			batch = append(batch, x)
+			bytes += x.bytes
+		}
+		return x
+	}
+	errs, err := w.transact(take)
+	if len(batch) == 0 { // none could begin
+		take()
+	}
+	if err == nil || len(batch) == 1 {
+		w.finish(batch, errs, err)
 		return
 	}
+	for _, x := range batch {
+		one := []*write{x}
+		errs, err := w.transact(func() (next *write) {
+			if len(one) > 0 {
+				next, one = one[0], nil
+			}
+			return next
+		})
+		w.finish([]*write{x}, errs, err)
+	}
+}
+
+// finish tells the writes of a transaction what became of them: what refused them, or the error that undid the whole.
+func (w *writer) finish(batch []*write, refused []error, err error) {
 	for i, x := range batch {
 		if err != nil {
 			x.done <- diskErr(fmt.Errorf("write kv: %w", err))
 			continue
 		}
-		if errs[i] == nil && x.after != nil {
+		if refused[i] == nil && x.after != nil {
 			x.after()
 		}
-		x.done <- errs[i]
+		x.done <- refused[i]
 	}
 }
 
-// transact applies a batch and commits it. It returns the refusals, or the error that undid the whole.
-func (w *writer) transact(batch []*write) (refused []error, err error) {
+// transact applies the writes that take returns, until it returns nil or the transaction has had its share of time, and
+// commits them. It returns the refusals, or the error that undid the whole.
+func (w *writer) transact(take func() *write) (refused []error, err error) {
 	t := &tx{w: w, usage: map[*space]*delta{}, owners: map[string]int64{}, dropped: map[*space]bool{}}
 	if err := t.exec(`BEGIN IMMEDIATE`); err != nil {
 		return nil, err
 	}
-	refused = make([]error, len(batch))
-	for i, x := range batch {
-		if err = x.apply(t); err == nil {
-			continue
-		}
-		if fault.Of(err) == nil {
+	began := time.Now()
+	for x := take(); x != nil; x = take() {
+		if err = x.apply(t); err != nil && fault.Of(err) == nil {
 			break
 		}
-		refused[i], err = err, nil
+		refused, err = append(refused, err), nil
+		if w.share.Over(began) {
+			break
+		}
 	}
 	if err == nil {
 		err = t.flush()
 	}
 	if err == nil {
+		began = time.Now()
 		err = t.exec(`COMMIT`)
+		w.share.Took(time.Since(began))
 	}
 	if err != nil {
 		// A commit that failed may be on disk all the same, so nothing cached about these keys is certain.

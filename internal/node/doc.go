@@ -6,6 +6,7 @@
 // version, binding), [atoll.dev/atoll/internal/wire] the REST API's JSON.
 //
 // The leaves: [atoll.dev/atoll/internal/durable] keeps files that survive a power cut,
+// [atoll.dev/atoll/internal/turns] how tenants take turns,
 // [atoll.dev/atoll/internal/sqlite] a database whose writers share commits, [atoll.dev/atoll/internal/store] the metadata
 // in one of those, [atoll.dev/atoll/internal/kv] the KV namespaces,
 // [atoll.dev/atoll/internal/r2] buckets of objects, [atoll.dev/atoll/internal/d1] the D1 databases,

@@ -2,8 +2,11 @@ package queue
 
 import (
 	"context"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"atoll.dev/atoll/internal/atoll"
 )
@@ -69,4 +72,50 @@ func BenchmarkDeliver(b *testing.B) {
 		}
 	}
 	<-all
+}
+
+// BenchmarkSendBesideFlood is a send to one queue while another is sent batches by as many senders as a process has
+// connections.
+func BenchmarkSendBesideFlood(b *testing.B) {
+	for _, f := range []struct {
+		name           string
+		senders, batch int
+	}{{"none", 0, 0}, {"single", 1024, 1}, {"batches", 1024, 20}} {
+		b.Run(f.name, func(b *testing.B) {
+			s := benchStore(b, nil)
+			if _, err := s.CreateQueue(b.Context(), account, "flooded", DefaultSettings); err != nil {
+				b.Fatal(err)
+			}
+			one := []Outgoing{{Type: Bytes, Body: make([]byte, 1000)}}
+			many := slices.Repeat(one, f.batch)
+			var stop atomic.Bool
+			var flood sync.WaitGroup
+			var flooded atomic.Int64
+			for range f.senders {
+				flood.Go(func() {
+					for !stop.Load() {
+						if _, err := s.Send(context.Background(), account, "flooded", nil, many); err != nil {
+							b.Error(err)
+							return
+						}
+						flooded.Add(int64(len(many)))
+					}
+				})
+			}
+			var took []time.Duration
+			for b.Loop() {
+				began := time.Now()
+				if _, err := s.Send(b.Context(), account, "jobs", nil, one); err != nil {
+					b.Fatal(err)
+				}
+				took = append(took, time.Since(began))
+			}
+			b.ReportMetric(float64(flooded.Load())/b.Elapsed().Seconds(), "flood/s")
+			stop.Store(true)
+			flood.Wait()
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
+			b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50-ms")
+		})
+	}
 }

@@ -103,7 +103,7 @@ func (s *Store) settle(ctx context.Context, q *queue, c *Consumer, v verdicts) e
 		}
 	}
 	var gone, moved held
-	err := s.db.Write(ctx, func(ctx context.Context, tx sqlite.Session) (err error) {
+	err := s.db.WriteFor(ctx, q.num, func(ctx context.Context, tx sqlite.Session) (err error) {
 		drop := v.done
 		if dead == nil {
 			drop = append(drop[:len(drop):len(drop)], v.failed...)

@@ -70,7 +70,7 @@ func (s *Store) puller(account atoll.AccountID, id ID) (*queue, *Consumer, error
 
 // lease leases messages. Those that have been pulled as often as they may be it leaves to its caller.
 func (s *Store) lease(ctx context.Context, q *queue, x Queue, c *Consumer, count int64, lease time.Duration) (got []Pulled, failed []int64, err error) {
-	err = s.db.Write(ctx, func(ctx context.Context, tx sqlite.Session) error {
+	err = s.db.WriteFor(ctx, q.num, func(ctx context.Context, tx sqlite.Session) error {
 		at := now().UnixMilli()
 		messages, err := sqlite.All(ctx, tx, scanMessage, `SELECT seq, id, sent, attempts, type, body FROM messages
 			WHERE queue = ?1 AND due <= ?2 AND stored > ?3 ORDER BY due, seq LIMIT ?4`, q.num, at, at-x.Settings.Retention*1000, count)

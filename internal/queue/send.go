@@ -92,7 +92,7 @@ func (s *Store) send(ctx context.Context, q *queue, delay *int64, list []Outgoin
 	if delay != nil {
 		standard = *delay
 	}
-	err = s.db.Write(ctx, func(ctx context.Context, tx sqlite.Session) error {
+	err = s.db.WriteFor(ctx, q.num, func(ctx context.Context, tx sqlite.Session) error {
 		if _, err := sqlite.One(ctx, tx, sqlite.Value[int], `SELECT 1 FROM queues WHERE num = ?`, q.num); sqlite.Missing(err) {
 			return errNotFound()
 		} else if err != nil {

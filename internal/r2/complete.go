@@ -30,7 +30,7 @@ func (s *Store) CompleteUpload(ctx context.Context, ref Ref, key, id string, cho
 		return Object{}, fmt.Errorf("complete upload: %w", err)
 	}
 	var out row
-	err = s.db.Write(ctx, func(ctx context.Context, tx sqlite.Session) error {
+	err = s.db.WriteFor(ctx, b.num, func(ctx context.Context, tx sqlite.Session) error {
 		u, err := s.openUpload(ctx, tx, b, key, id)
 		if err != nil {
 			return err

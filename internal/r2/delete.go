@@ -20,7 +20,7 @@ func (s *Store) Delete(ctx context.Context, ref Ref, keys ...string) error {
 		}
 	}
 	if err == nil && len(keys) > 0 {
-		err = s.db.Write(ctx, func(ctx context.Context, tx sqlite.Session) error {
+		err = s.db.WriteFor(ctx, b.num, func(ctx context.Context, tx sqlite.Session) error {
 			for _, key := range keys {
 				if err := s.delete(ctx, tx, b, key); err != nil {
 					return err

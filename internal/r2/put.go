@@ -56,7 +56,7 @@ func (s *Store) Put(ctx context.Context, ref Ref, key string, body io.Reader, o 
 	out := row{Object: Object{Key: key, Version: atoll.NewID(), Size: c.size, ETag: hex.EncodeToString(c.md5), Uploaded: s.now(),
 		Class: o.Class, HTTP: o.HTTP, Custom: o.Custom, Sums: c.sums, KeySum: o.Key.Sum()},
 		head: headSize(key, o.HTTP, o.Custom), file: c.file, salt: c.salt, data: c.data}
-	err = s.commit(ctx, c.file, func(ctx context.Context, tx sqlite.Session) error {
+	err = s.commit(ctx, b, c.file, func(ctx context.Context, tx sqlite.Session) error {
 		return s.replace(ctx, tx, b, &out, o.If)
 	})
 	if err != nil {
@@ -66,9 +66,9 @@ func (s *Store) Put(ctx context.Context, ref Ref, key string, body io.Reader, o 
 }
 
 // commit runs a write that names the file, if there is one, and removes the file if that did not happen.
-func (s *Store) commit(ctx context.Context, file string, fn func(context.Context, sqlite.Session) error) error {
+func (s *Store) commit(ctx context.Context, b *bucket, file string, fn func(context.Context, sqlite.Session) error) error {
 	done := false
-	err := s.db.Write(ctx, func(ctx context.Context, tx sqlite.Session) error {
+	err := s.db.WriteFor(ctx, b.num, func(ctx context.Context, tx sqlite.Session) error {
 		err := fn(ctx, tx)
 		done = err == nil
 		return err

@@ -88,7 +88,7 @@ func (s *Store) CreateUpload(ctx context.Context, ref Ref, key string, o PutOpti
 		sums = append(sums, name)
 	}
 	head := headSize(key, o.HTTP, o.Custom)
-	err = s.db.Write(ctx, func(ctx context.Context, tx sqlite.Session) error {
+	err = s.db.WriteFor(ctx, b.num, func(ctx context.Context, tx sqlite.Session) error {
 		open, err := sqlite.One(ctx, tx, sqlite.Value[int], `UPDATE buckets SET uploads = uploads + 1, pending = pending + ? WHERE num = ? RETURNING uploads`, head, b.num)
 		if sqlite.Missing(err) {
 			return errNoBucket()
@@ -213,7 +213,7 @@ func (s *Store) UploadPart(ctx context.Context, ref Ref, key, id string, number 
 	if o.Key == nil {
 		p.etag = hex.EncodeToString(c.md5)
 	}
-	err = s.commit(ctx, c.file, func(ctx context.Context, tx sqlite.Session) error { return s.storePart(ctx, tx, b, key, id, p) })
+	err = s.commit(ctx, b, c.file, func(ctx context.Context, tx sqlite.Session) error { return s.storePart(ctx, tx, b, key, id, p) })
 	if err != nil {
 		return Part{}, fmt.Errorf("upload part: %w", err)
 	}
@@ -279,7 +279,7 @@ func (s *Store) AbortUpload(ctx context.Context, ref Ref, key, id string) error 
 		err = errNoUpload()
 	}
 	if err == nil {
-		err = s.db.Write(ctx, func(ctx context.Context, tx sqlite.Session) error {
+		err = s.db.WriteFor(ctx, b.num, func(ctx context.Context, tx sqlite.Session) error {
 			u, err := s.openUpload(ctx, tx, b, key, id)
 			if fault.KindOf(err) == fault.NotFound {
 				return nil

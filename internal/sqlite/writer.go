@@ -9,10 +9,14 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"time"
+
+	"atoll.dev/atoll/internal/turns"
 )
 
 // writer is the one connection that writes. Callers queue their changes; whoever gets the lead makes all changes queued
-// so far in one transaction, so that they share a commit and its fsync. While it commits, the next ones queue up.
+// so far in one transaction, so that they share a commit and its fsync. While it commits, the next ones queue up. Where there
+// are more than one transaction takes, tenants take turns.
 type writer struct {
 	lg   *slog.Logger
 	db   *sql.DB
@@ -22,8 +26,10 @@ type writer struct {
 	stmts  map[string]*sql.Stmt
 	closed bool
 
+	share turns.Share // of a transaction; only the lead touches it
+
 	mu    sync.Mutex
-	queue []*change
+	queue turns.Queue[*change]
 }
 
 // change is one caller's write.
@@ -88,58 +94,75 @@ func (w *writer) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
 // It gives up for ctx only before fn has run: afterwards the change's fate is what the commit decides. fn runs once, and
 // uses tx for nothing but [Run], [One] and [All]; a full disk is a fault of kind Full.
 func (db *DB) Write(ctx context.Context, fn func(ctx context.Context, tx Session) error) error {
+	return db.WriteFor(ctx, nil, fn)
+}
+
+// WriteFor is Write for a tenant, who is told by ==. Tenants take turns; nil is one, too.
+func (db *DB) WriteFor(ctx context.Context, tenant any, fn func(ctx context.Context, tx Session) error) error {
 	w := db.writes
 	c := &change{ctx: ctx, fn: fn, done: make(chan struct{})}
 	w.mu.Lock()
-	w.queue = append(w.queue, c)
+	w.queue.Push(tenant, c)
 	w.mu.Unlock()
 	for {
 		select {
 		case <-c.done:
 			return c.err
 		case <-w.lead:
-			w.commit(w.take(c))
+			select {
+			case <-c.done: // by another lead, meanwhile
+			default:
+				w.commit()
+			}
 			w.lead <- struct{}{}
 		}
 	}
 }
 
-// take returns the changes to make next: none if another lead has made c meanwhile.
-func (w *writer) take(c *change) []*change {
-	select {
-	case <-c.done:
-		return nil
-	default:
-	}
+// next is the change to make next; nil where none waits.
+func (w *writer) next() *change {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	n := min(len(w.queue), maxBatch)
-	batch := w.queue[:n:n]
-	w.queue = w.queue[n:]
-	return batch
+	c, _ := w.queue.Next()
+	return c
 }
 
-// commit makes the changes, each in a savepoint of its own, so that one's failure does not undo the others'.
-func (w *writer) commit(batch []*change) {
-	if len(batch) == 0 {
-		return
+// commit makes changes, each in a savepoint of its own, so that one's failure does not undo the others'.
+func (w *writer) commit() {
+	var batch []*change
+	take := func() *change {
+		if len(batch) == maxBatch {
+			return nil
+		}
+		c := w.next()
+		if c != nil {
+			batch = append(batch, c)
+		}
+		return c
 	}
 	defer func() {
 		for _, c := range batch {
 			close(c.done)
 		}
 	}()
-	if err := w.transaction(batch); err != nil {
-		for _, c := range batch {
-			if c.err == nil {
-				c.err = fmt.Errorf("commit: %w", err)
-			}
+	err := w.transaction(take)
+	if err == nil {
+		return
+	}
+	if len(batch) == 0 { // none can begin
+		for take() != nil {
+		}
+	}
+	for _, c := range batch {
+		if c.err == nil {
+			c.err = fmt.Errorf("commit: %w", err)
 		}
 	}
 }
 
-// transaction returns an error if nothing of the batch is stored; errors of single changes are in the changes.
-func (w *writer) transaction(batch []*change) error {
+// transaction makes the changes that take returns, until it returns nil or the transaction has had its share of time. It
+// returns an error if none of them is stored; errors of single changes are in the changes.
+func (w *writer) transaction(take func() *change) error {
 	ctx := context.Background()
 	if w.closed {
 		return ErrClosed
@@ -148,22 +171,28 @@ func (w *writer) transaction(batch []*change) error {
 		return err
 	}
 	changed := false
-	for _, c := range batch {
+	began := time.Now()
+	for c := take(); c != nil; c = take() {
 		ok, err := w.apply(c)
 		if err != nil { // such as a full disk: SQLite may have rolled back everything by itself
 			Run(ctx, w, "ROLLBACK")
 			return err
 		}
 		changed = changed || ok
+		if w.share.Over(began) {
+			break
+		}
 	}
 	if !changed {
 		_, err := Run(ctx, w, "ROLLBACK")
 		return err
 	}
+	began = time.Now()
 	if _, err := Run(ctx, w, "COMMIT"); err != nil {
 		Run(ctx, w, "ROLLBACK")
 		return err
 	}
+	w.share.Took(time.Since(began))
 	return nil
 }
 

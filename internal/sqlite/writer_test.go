@@ -28,7 +28,7 @@ func together(t *testing.T, db *DB, contexts []context.Context, fns ...func(ctx 
 		wg.Go(func() { errs[i] = db.Write(ctx, fn) })
 		for queued := 0; queued != i+1; runtime.Gosched() {
 			w.mu.Lock()
-			queued = len(w.queue)
+			queued = w.queue.Len()
 			w.mu.Unlock()
 		}
 	}
@@ -156,5 +156,42 @@ func TestCloseFailsWhatIsQueued(t *testing.T) {
 	ok(t, <-closed)
 	if err := <-failed; err != nil && !errors.Is(err, ErrClosed) { // it may have come first
 		t.Error(err)
+	}
+}
+
+// Whoever writes once waits for no more than one write of who writes a thousand times.
+func TestTenantsTakeTurns(t *testing.T) {
+	db := open(t, filepath.Join(t.TempDir(), "notes.db"))
+	w := db.writes
+	<-w.lead
+	var order []string // only the lead touches it
+	var wg sync.WaitGroup
+	queued := 0
+	write := func(tenant any, name string) {
+		wg.Go(func() {
+			err := db.WriteFor(t.Context(), tenant, func(ctx context.Context, tx Session) error {
+				order = append(order, name)
+				return note(name, nil)(ctx, tx)
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+		queued++
+		for n := 0; n != queued; runtime.Gosched() {
+			w.mu.Lock()
+			n = w.queue.Len()
+			w.mu.Unlock()
+		}
+	}
+	for i := range maxBatch + 44 {
+		write("flood", fmt.Sprint("flood", i))
+	}
+	write("alice", "alice")
+	write(nil, "node")
+	w.lead <- struct{}{}
+	wg.Wait()
+	if len(order) != queued || order[1] != "alice" || order[2] != "node" || order[0] != "flood0" || order[3] != "flood1" {
+		t.Errorf("%d writes came in the order of %q ...", len(order), order[:4])
 	}
 }
