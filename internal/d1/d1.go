@@ -100,6 +100,7 @@ type Store struct {
 // owner is what an account has.
 type owner struct {
 	bytes   atomic.Int64
+	staged  atomic.Int64 // bytes of files to import
 	history atomic.Int64 // bytes
 	memory  *engine.Pool
 	names   map[string]*database // under the Store's mu
@@ -216,6 +217,7 @@ func (s *Store) Run(ctx context.Context) error {
 		case <-tick.C:
 			s.closeIdle(s.opts.Now().Add(-s.opts.IdleAfter))
 		case <-age.C:
+			s.expireTransfers()
 			s.ageHistory(ctx)
 		}
 	}

@@ -31,7 +31,6 @@ func (s *Store) Import(ctx context.Context, acct atoll.AccountID, id ID, token, 
 		return Progress{}, err
 	}
 	j := s.start(db, t, func(ctx context.Context, j *job) error {
-		defer os.Remove(s.transferPath(token))
 		f, err := os.Open(s.transferPath(token))
 		if err != nil {
 			return err

@@ -27,6 +27,11 @@ type transfer struct {
 	sent    bool   // the whole file is there
 	ends    time.Time
 	job     *job
+
+	// Of an import, under the Store's mu.
+	coming bool  // the file is being sent
+	size   int64 // of the file that is there, as its account's staged counts it
+	owner  *owner
 }
 
 // job is an import or an export under way.
@@ -65,13 +70,11 @@ func (s *Store) transferPath(token string) string {
 func (s *Store) begin(t *transfer) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n, now := 0, s.opts.Now()
-	for token, other := range s.transfers {
-		switch {
-		case now.After(other.ends) && !other.running():
-			delete(s.transfers, token)
-			os.Remove(s.transferPath(token))
-		case other.account == t.account:
+	now := s.opts.Now()
+	s.expireLocked(now)
+	n := 0
+	for _, other := range s.transfers {
+		if other.account == t.account {
 			n++
 		}
 	}
@@ -84,6 +87,31 @@ func (s *Store) begin(t *transfer) error {
 	t.token, t.ends = atoll.NewID(), now.Add(transferLife)
 	s.transfers[t.token] = t
 	return nil
+}
+
+// expireTransfers removes those whose time is over, with their files.
+func (s *Store) expireTransfers() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.expireLocked(s.opts.Now())
+}
+
+func (s *Store) expireLocked(now time.Time) {
+	for token, t := range s.transfers {
+		if now.After(t.ends) && !t.running() && !t.coming {
+			delete(s.transfers, token)
+			s.dropLocked(t)
+		}
+	}
+}
+
+// dropLocked removes a transfer's file.
+func (s *Store) dropLocked(t *transfer) {
+	os.Remove(s.transferPath(t.token))
+	if t.owner != nil {
+		t.owner.staged.Add(-t.size)
+	}
+	t.size = 0
 }
 
 func (t *transfer) running() bool {
@@ -100,9 +128,9 @@ func (t *transfer) running() bool {
 
 func (s *Store) forget(t *transfer) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	delete(s.transfers, t.token)
-	s.mu.Unlock()
-	os.Remove(s.transferPath(t.token))
+	s.dropLocked(t)
 }
 
 // transfer finds a transfer of the database by a condition.
@@ -119,28 +147,48 @@ func (s *Store) transfer(acct atoll.AccountID, id ID, is func(*transfer) bool) *
 
 // BeginImport makes room for a file of SQL whose MD5 is etag, and returns the token to send it with.
 func (s *Store) BeginImport(acct atoll.AccountID, id ID, etag string) (token string, err error) {
-	if _, err := s.database(acct, id); err != nil {
+	db, err := s.database(acct, id)
+	if err != nil {
 		return "", err
 	}
 	if b, err := hex.DecodeString(etag); err != nil || len(b) != md5.Size {
 		return "", fault.New(fault.Invalid, codeMalformed, "etag must be the MD5 of the file, in hexadecimal digits")
 	}
-	t := &transfer{account: acct, db: id, etag: strings.ToLower(etag)}
+	t := &transfer{account: acct, db: id, etag: strings.ToLower(etag), owner: db.owner}
 	err = s.begin(t)
 	return t.token, err
 }
 
 var (
 	errTransfer = fault.New(fault.NotFound, codeNotFound, "There is no such file, or not any more.")
+	errComing   = fault.New(fault.Conflict, codeMalformed, "The file is being sent already, or has been taken for an import.")
 	errToken    = fault.New(fault.Unauthenticated, 10000, "Authentication error: this address is of no transfer, or not any more")
 )
 
-// Receive takes the file of an import, and returns its MD5.
+// Receive takes the file of an import, and returns its MD5. One at a time is taken for a token; one that comes again replaces
+// the file. All that an account has sent and not had imported yet is bounded by what it may store.
 func (s *Store) Receive(acct atoll.AccountID, id ID, token string, body io.Reader) (etag string, err error) {
 	t := s.transfer(acct, id, func(t *transfer) bool { return t.token == token && !t.from && s.opts.Now().Before(t.ends) })
 	if t == nil {
 		return "", errToken
 	}
+	s.mu.Lock()
+	busy := t.coming || t.job != nil
+	t.coming = t.coming || !busy
+	s.mu.Unlock()
+	if busy {
+		return "", errComing
+	}
+	file := &staged{r: io.LimitReader(body, MaxImport+1), owner: t.owner, most: s.opts.AccountBytes}
+	kept := false
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		t.coming = false
+		if !kept {
+			t.owner.staged.Add(-file.n)
+		}
+	}()
 	part := s.transferPath(token) + "." + atoll.NewID()
 	f, err := os.OpenFile(part, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -148,24 +196,48 @@ func (s *Store) Receive(acct atoll.AccountID, id ID, token string, body io.Reade
 	}
 	defer os.Remove(part)
 	sum := md5.New()
-	n, err := io.Copy(io.MultiWriter(f, sum), io.LimitReader(body, MaxImport+1))
+	_, err = io.Copy(io.MultiWriter(f, sum), file)
 	if err = errors.Join(err, f.Close()); err != nil {
 		return "", full(fmt.Errorf("receive import: %w", err))
 	}
-	if n > MaxImport {
+	if file.n > MaxImport {
 		return "", fault.Newf(fault.TooLarge, codeMalformed, "A file to import has at most %d bytes.", int64(MaxImport))
 	}
 	etag = hex.EncodeToString(sum.Sum(nil))
 	if etag != t.etag {
 		return etag, fault.Newf(fault.Invalid, codeMalformed, "The file's MD5 is %s, and %s was announced.", etag, t.etag)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.transfers[token] != t:
+		return "", errToken
+	case t.job != nil: // of the file that was there before
+		return "", errComing
+	}
 	if err := os.Rename(part, s.transferPath(token)); err != nil {
 		return "", full(err)
 	}
-	s.mu.Lock()
-	t.sent = true
-	s.mu.Unlock()
+	t.owner.staged.Add(-t.size)
+	t.size, t.sent, kept = file.n, true, true
 	return etag, nil
+}
+
+// staged is the file of an import on its way here, which its account is charged for.
+type staged struct {
+	r     io.Reader
+	owner *owner
+	most  int64 // that the account may have in all; 0: without bound
+	n     int64 // read
+}
+
+func (s *staged) Read(b []byte) (int, error) {
+	n, err := s.r.Read(b)
+	s.n += int64(n)
+	if all := s.owner.staged.Add(int64(n)); s.most > 0 && all > s.most {
+		return 0, errAccount
+	}
+	return n, err
 }
 
 // Exported opens the file of an export.
@@ -208,7 +280,11 @@ func (s *Store) start(db *database, t *transfer, f func(ctx context.Context, j *
 			if fault.Of(j.err) == nil {
 				s.lg.Error("d1 transfer", "database", db.ID, "err", j.err)
 			}
-			os.Remove(s.transferPath(t.token))
+		}
+		if j.err != nil || !t.from {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.dropLocked(t)
 		}
 	}()
 	return j

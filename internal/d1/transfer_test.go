@@ -147,3 +147,101 @@ func TestImportFails(t *testing.T) {
 		t.Errorf("left behind: %v", entries)
 	}
 }
+
+// endless is a body of so many bytes, whose first it has told of when it has been read.
+type endless struct {
+	left  int64
+	begun chan struct{}
+	goOn  chan struct{}
+}
+
+func (e *endless) Read(b []byte) (int, error) {
+	if e.begun != nil {
+		close(e.begun)
+		e.begun = nil
+	} else if e.goOn != nil {
+		<-e.goOn
+	}
+	if e.left == 0 {
+		return 0, io.EOF
+	}
+	n := min(int64(len(b)), e.left)
+	e.left -= n
+	return int(n), nil
+}
+
+// Whoever has a token cannot fill the disk with it: not by sending its file many times at once, and not by sending more than
+// the account may store.
+func TestImportsAreBounded(t *testing.T) {
+	const most = 1 << 20
+	s := openStore(t, t.TempDir(), Options{AccountBytes: most})
+	id := newDatabase(t, s, "one")
+	sql := "CREATE TABLE t (a); -- " + strings.Repeat("x", most*2/5)
+	sum := md5.Sum([]byte(sql))
+	etag := hex.EncodeToString(sum[:])
+	begin := func() string {
+		t.Helper()
+		token, err := s.BeginImport(account, id, etag)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return token
+	}
+	files := func() int {
+		t.Helper()
+		list, err := os.ReadDir(s.dir + "/transfers")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(list)
+	}
+	token := begin()
+	body := &endless{left: most * 2, begun: make(chan struct{}), goOn: make(chan struct{})}
+	begun, ended := body.begun, make(chan error)
+	go func() {
+		_, err := s.Receive(account, id, token, body)
+		ended <- err
+	}()
+	<-begun
+	for range 10 {
+		if _, err := s.Receive(account, id, token, strings.NewReader(sql)); fault.KindOf(err) != fault.Conflict {
+			t.Errorf("sent at the same time: %v", err)
+		}
+	}
+	if n := files(); n != 1 {
+		t.Errorf("%d files are there, want the first", n)
+	}
+	close(body.goOn)
+	if err := <-ended; fault.KindOf(err) != fault.Full {
+		t.Errorf("more than the account may store: %v", err)
+	}
+	if n, all := files(), s.accounts[account].staged.Load(); n != 0 || all != 0 {
+		t.Errorf("%d files of %d bytes are left of what was refused", n, all)
+	}
+	for range 3 { // again is no more
+		if _, err := s.Receive(account, id, token, strings.NewReader(sql)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	other := begin()
+	if _, err := s.Receive(account, id, other, strings.NewReader(sql)); err != nil {
+		t.Fatal(err)
+	}
+	third := begin()
+	if _, err := s.Receive(account, id, third, strings.NewReader(sql)); fault.KindOf(err) != fault.Full {
+		t.Errorf("all files are more than the account may store: %v", err)
+	}
+	p, err := s.Import(t.Context(), account, id, token, etag)
+	for err == nil && !p.Done {
+		p, err = s.Poll(t.Context(), account, id, false, p.Bookmark)
+	}
+	if err != nil || p.Err != nil {
+		t.Fatal(err, p.Err)
+	}
+	if _, err := s.Receive(account, id, token, strings.NewReader(sql)); fault.KindOf(err) != fault.Conflict {
+		t.Errorf("sent after its import: %v", err)
+	}
+	if _, err := s.Receive(account, id, third, strings.NewReader(sql)); err != nil {
+		t.Errorf("an import made no room: %v", err)
+	}
+}
