@@ -45,13 +45,51 @@ func (r *scriptRow) putClasses(ctx context.Context, tx sqlite.Session, list *[]a
 		return err
 	}
 	for _, c := range *list {
-		_, err := sqlite.Run(ctx, tx, `INSERT INTO classes (id, script, name, sqlite, created) VALUES (?, ?, ?, ?, ?)
-			ON CONFLICT (id) DO UPDATE SET script = excluded.script, name = excluded.name`, c.ID, r.key, c.Name, c.SQLite, micros(now()))
+		put, err := sqlite.Run(ctx, tx, `INSERT INTO classes (id, script, name, sqlite, created) VALUES (?, ?, ?, ?, ?)
+			ON CONFLICT (id) DO UPDATE SET name = excluded.name WHERE script = excluded.script`, c.ID, r.key, c.Name, c.SQLite, micros(now()))
+		if err == nil && put != 1 {
+			err = notTheirs(c.ID)
+		}
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// Transfer says that a class is another script's from now on.
+type Transfer struct {
+	Class string           // its id
+	From  atoll.ScriptName // whose it is until now, in the same place as the new one
+}
+
+// takeClasses makes classes of other scripts of the same place the script's, which is ref; putClasses gives them their names.
+// What their objects do by themselves goes by the outbound Worker that it went by, until the script is called by another one.
+func (r *scriptRow) takeClasses(ctx context.Context, tx sqlite.Session, ref atoll.ScriptRef, list []Transfer) error {
+	for _, t := range list {
+		from, err := findScript(ctx, tx, atoll.ScriptRef{Account: ref.Account, Namespace: ref.Namespace, Name: t.From})
+		if err != nil {
+			return err
+		}
+		taken, err := sqlite.Run(ctx, tx, "UPDATE classes SET script = ?, name = id || ' ' WHERE id = ? AND script = ?", r.key, t.Class, from.key)
+		if err == nil && taken != 1 {
+			err = notTheirs(t.Class)
+		}
+		if err == nil {
+			_, err = sqlite.Run(ctx, tx, "UPDATE scripts SET outbound = coalesce(outbound, (SELECT outbound FROM scripts WHERE key = ?)) WHERE key = ?", from.key, r.key)
+		}
+		if err == nil {
+			_, err = sqlite.Run(ctx, tx, "UPDATE scripts SET modified = ? WHERE key = ?", micros(now()), from.key)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func notTheirs(class string) error {
+	return fault.Newf(fault.Conflict, 10021, "the Durable Object class %s belongs to another script meanwhile", class)
 }
 
 // ScriptClass is a class with the script that it belongs to.

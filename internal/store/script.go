@@ -22,6 +22,7 @@ type ScriptChange struct {
 	DeploymentAnnotations map[string]string
 	AssetFiles            []string       // PutVersion: the blobs of the version's assets, the list of them apart
 	Classes               *[]atoll.Class // PutVersion: all of its Durable Object classes
+	Transfers             []Transfer     // PutVersion: those of them that are other scripts' until now
 }
 
 // scriptRow is what changes to a script need to know of it.

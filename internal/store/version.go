@@ -143,6 +143,9 @@ func (db *DB) PutVersion(ctx context.Context, ref atoll.ScriptRef, v *atoll.Vers
 		if err := row.update(ctx, tx, c); err != nil {
 			return err
 		}
+		if err := row.takeClasses(ctx, tx, ref, c.Transfers); err != nil {
+			return err
+		}
 		if err := row.putClasses(ctx, tx, c.Classes); err != nil {
 			return err
 		}
