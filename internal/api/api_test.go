@@ -138,6 +138,11 @@ func (r *memoryRunner) Validate(_ context.Context, v *atoll.Version, _ atoll.Scr
 	return deploy.Started{Handlers: []string{"fetch"}, Named: []atoll.NamedHandlers{{Name: "Admin", Handlers: []string{"fetch"}}}, StartupMs: 7}, nil
 }
 
+// Suspend implements deploy.Runner.
+func (r *memoryRunner) Suspend(context.Context, atoll.ScriptRef, []string) (func(), error) {
+	return func() {}, nil
+}
+
 // Publish implements deploy.Runner.
 func (r *memoryRunner) Publish(ref atoll.ScriptRef) {
 	r.mu.Lock()

@@ -12,7 +12,7 @@ import (
 
 // PutContent replaces a script's code and keeps all else: bindings, secrets, settings.
 func (s *Service) PutContent(ctx context.Context, ref atoll.ScriptRef, up *upload.Upload, source string) (*atoll.Script, error) {
-	return s.alter(ctx, ref, "put content of", func(d *draft) error {
+	return s.alter(ctx, ref, nil, "put content of", func(d *draft) error {
 		d.files, d.source, d.trigger = up.Modules, source, "upload"
 		setModules(&d.version, &up.Metadata, up.Modules)
 		return d.keepParts(d.version.Bindings, d.base)
@@ -22,7 +22,7 @@ func (s *Service) PutContent(ctx context.Context, ref atoll.ScriptRef, up *uploa
 // PatchSettings changes the settings that md names, and the bindings if it names any; the code stays. Like every change of
 // what a Worker runs with, it makes a version.
 func (s *Service) PatchSettings(ctx context.Context, ref atoll.ScriptRef, md *upload.Metadata, source string) (*atoll.Script, error) {
-	return s.alter(ctx, ref, "patch settings of", func(d *draft) (err error) {
+	return s.alter(ctx, ref, md.Migrations, "patch settings of", func(d *draft) (err error) {
 		d.source, d.trigger = source, "settings"
 		applySettings(&d.version, md)
 		d.version.Annotations = md.Annotations
@@ -61,7 +61,7 @@ func (s *Service) PutSecret(ctx context.Context, ref atoll.ScriptRef, secret ato
 
 // BulkSecrets sets and deletes secrets, all in one version. Deleting one that is not there is no error.
 func (s *Service) BulkSecrets(ctx context.Context, ref atoll.ScriptRef, changes []upload.SecretChange, source string) (*atoll.Script, error) {
-	return s.alter(ctx, ref, "put secrets of", func(d *draft) (err error) {
+	return s.alter(ctx, ref, nil, "put secrets of", func(d *draft) (err error) {
 		d.source, d.trigger = source, "secret"
 		d.version.Bindings, err = withSecrets(d.version.Bindings, changes)
 		return err
@@ -70,7 +70,7 @@ func (s *Service) BulkSecrets(ctx context.Context, ref atoll.ScriptRef, changes 
 
 // NewestSecrets sets and deletes secrets in a version that is the newest one but for them, and does not deploy it.
 func (s *Service) NewestSecrets(ctx context.Context, ref atoll.ScriptRef, p upload.VersionPatch, source string) (*atoll.Script, *atoll.Version, error) {
-	return s.revise(ctx, ref, "patch newest version of", s.newest, func(d *draft) (err error) {
+	return s.revise(ctx, ref, nil, "patch newest version of", s.newest, func(d *draft) (err error) {
 		d.source, d.trigger, d.deploy = source, "secret", false
 		d.version.Annotations = p.Annotations
 		d.version.Bindings, err = withSecrets(d.version.Bindings, p.Secrets)
@@ -100,7 +100,7 @@ func withSecrets(bindings []atoll.Binding, changes []upload.SecretChange) ([]ato
 
 // DeleteSecret removes one secret.
 func (s *Service) DeleteSecret(ctx context.Context, ref atoll.ScriptRef, name, source string) (*atoll.Script, error) {
-	return s.alter(ctx, ref, "delete secret of", func(d *draft) error {
+	return s.alter(ctx, ref, nil, "delete secret of", func(d *draft) error {
 		d.source, d.trigger = source, "secret"
 		i := slices.IndexFunc(d.version.Bindings, func(b atoll.Binding) bool { return b.Name == name && isSecret(b) })
 		if i < 0 {
@@ -111,22 +111,22 @@ func (s *Service) DeleteSecret(ctx context.Context, ref atoll.ScriptRef, name, s
 	})
 }
 
-// alter makes and deploys a version that is the active one but for what change does to it.
-func (s *Service) alter(ctx context.Context, ref atoll.ScriptRef, verb string, change func(*draft) error) (*atoll.Script, error) {
-	script, _, err := s.revise(ctx, ref, verb, s.existing, change)
+// alter makes and deploys a version that is the active one but for what change does to it, migrations, nil for none, included.
+func (s *Service) alter(ctx context.Context, ref atoll.ScriptRef, m *upload.Migrations, verb string, change func(*draft) error) (*atoll.Script, error) {
+	script, _, err := s.revise(ctx, ref, m, verb, s.existing, change)
 	return script, err
 }
 
 // revise makes a version that is the base of what there finds but for what change does to it. It is deployed, unless change says
 // otherwise.
-func (s *Service) revise(ctx context.Context, ref atoll.ScriptRef, verb string, there func(context.Context, atoll.ScriptRef) (current, error),
+func (s *Service) revise(ctx context.Context, ref atoll.ScriptRef, m *upload.Migrations, verb string, there func(context.Context, atoll.ScriptRef) (current, error),
 	change func(*draft) error) (script *atoll.Script, version *atoll.Version, err error) {
 	defer func() {
 		if err != nil {
 			script, version, err = nil, nil, fmt.Errorf("%s %s: %w", verb, ref, err)
 		}
 	}()
-	release, err := s.locks.acquire(ctx, ref)
+	release, err := s.lock(ctx, ref, m)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -33,13 +33,14 @@ type draft struct {
 	classes    classes            // what they make of them
 }
 
-// commit checks, starts, writes and publishes the draft. The caller holds the script's lock.
+// commit checks, starts, writes and publishes the draft. The caller holds the lock of the script, and of those that its
+// migrations take classes from.
 func (s *Service) commit(ctx context.Context, d *draft) (*atoll.Script, error) {
 	v := &d.version
 	v.ID, v.Created, v.Source = atoll.VersionID(atoll.NewUUID()), time.Now(), d.source
 	v.Annotations = withTrigger(v.Annotations, d.trigger)
 	v.Etag = etag(v)
-	if err := d.migrate(); err != nil {
+	if err := s.migrate(ctx, d); err != nil {
 		return nil, err
 	}
 	if err := s.checkBindings(ctx, d); err != nil {
@@ -67,6 +68,11 @@ func (s *Service) commit(ctx context.Context, d *draft) (*atoll.Script, error) {
 	}
 	d.change.Deploy, d.change.Source = d.deploy, d.source
 	d.change.DeploymentAnnotations = v.Annotations
+	done, err := s.suspend(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	if d.deploy {
 		// Even a write that fails may have been applied: whoever serves the script must look.
 		defer s.run.Publish(d.ref)

@@ -13,7 +13,8 @@
 // too many does no harm, and there is one after every attempt to write, failed ones included.
 //
 // All methods may be called concurrently. Changes of one script happen one after another, in the order they came; those
-// of different scripts do not wait for each other, but for a place among the versions being started.
+// of different scripts do not wait for each other, but for a place among the versions being started, and where one takes
+// classes of Durable Objects from the other.
 package deploy
 
 import (
@@ -35,6 +36,9 @@ type Runner interface {
 	// Validate starts v, a version of ref that is not stored yet, and reports what it handles. load returns the bytes of
 	// a module. A Worker that does not start is a fault of kind Invalid, code 10021, with JavaScript's message.
 	Validate(ctx context.Context, v *atoll.Version, ref atoll.ScriptRef, load func(hash string) ([]byte, error)) (Started, error)
+	// Suspend ends ref's processes and has nobody start another one, nor use what objects of these classes have stored,
+	// until resume is called. Requests wait meanwhile.
+	Suspend(ctx context.Context, ref atoll.ScriptRef, classes []string) (resume func(), err error)
 	// Publish says that ref's active version may be another one, or that ref may be gone. It returns at once.
 	Publish(ref atoll.ScriptRef)
 }

@@ -40,6 +40,9 @@ type runner struct {
 	mu        sync.Mutex
 	starts    int
 	published []atoll.ScriptRef
+	suspended map[atoll.ScriptRef][]string // classes
+	suspends  int
+	stuck     error                  // what a suspension ends with
 	during    func(v *atoll.Version) // called while a version starts
 	cache     map[atoll.ScriptRef]*atoll.Version
 }
@@ -80,6 +83,24 @@ func (r *runner) Validate(_ context.Context, v *atoll.Version, _ atoll.ScriptRef
 	}
 	started.StartupMs = 7
 	return started, nil
+}
+
+func (r *runner) Suspend(_ context.Context, ref atoll.ScriptRef, classes []string) (resume func(), err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stuck != nil {
+		return nil, r.stuck
+	}
+	if r.suspended == nil {
+		r.suspended = map[atoll.ScriptRef][]string{}
+	}
+	r.suspended[ref] = classes
+	r.suspends++
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.suspended, ref)
+	}, nil
 }
 
 func (r *runner) Publish(ref atoll.ScriptRef) {

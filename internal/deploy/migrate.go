@@ -1,25 +1,30 @@
 package deploy
 
 import (
+	"context"
 	"slices"
 	"strings"
 
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/fault"
+	"atoll.dev/atoll/internal/store"
 	"atoll.dev/atoll/internal/upload"
 )
 
 // classes is what a change makes of a script's Durable Object classes.
 type classes struct {
-	all     []atoll.Class   // by name
-	fresh   map[string]bool // names of those that the change makes
-	deleted map[string]bool // names of those that it deletes
+	all     []atoll.Class     // by name
+	fresh   map[string]string // names of those that the change makes or takes, and how
+	deleted map[string]bool   // names of those that it deletes
+	taken   []store.Transfer  // those that were another script's
+	sources map[string]*source
 }
 
-// migrate applies the steps of a migration, nil for none, to the classes that a script has:
+// migrate applies the steps of a migration, nil for none, to the classes that a script has and those of the scripts that it
+// takes some from:
 // https://developers.cloudflare.com/durable-objects/reference/durable-objects-migrations/
-func migrate(have []atoll.Class, m *upload.Migrations) (classes, error) {
-	c := classes{all: slices.Clone(have), fresh: map[string]bool{}, deleted: map[string]bool{}}
+func migrate(have []atoll.Class, from map[string]*source, m *upload.Migrations) (classes, error) {
+	c := classes{all: slices.Clone(have), fresh: map[string]string{}, deleted: map[string]bool{}, sources: from}
 	if m != nil {
 		for _, step := range m.Steps {
 			if err := c.apply(step); err != nil {
@@ -32,17 +37,21 @@ func migrate(have []atoll.Class, m *upload.Migrations) (classes, error) {
 }
 
 // migrate sets the classes of the draft.
-func (d *draft) migrate() (err error) {
+func (s *Service) migrate(ctx context.Context, d *draft) error {
+	from, err := s.sources(ctx, d)
+	if err != nil {
+		return err
+	}
 	var have []atoll.Class
 	if d.script != nil {
 		have = d.script.Classes
 	}
-	if d.classes, err = migrate(have, d.migrations); err != nil {
+	if d.classes, err = migrate(have, from, d.migrations); err != nil {
 		return err
 	}
 	d.version.Classes = d.classes.all
 	if d.migrations != nil {
-		d.change.Classes = &d.classes.all
+		d.change.Classes, d.change.Transfers = &d.classes.all, d.classes.taken
 	}
 	return nil
 }
@@ -66,9 +75,10 @@ func (c *classes) apply(step upload.Migration) error {
 		}
 		c.all[i].Name = r.To
 	}
-	if len(step.Transferred) > 0 {
-		t := step.Transferred[0]
-		return fault.Newf(fault.Invalid, 10021, "transferred_classes: moving class '%s' from script '%s' is not supported by this node yet", t.From, t.FromScript)
+	for _, t := range step.Transferred {
+		if err := c.transfer(t); err != nil {
+			return err
+		}
 	}
 	for _, name := range step.New {
 		if err := c.add(name, false); err != nil {
@@ -92,11 +102,15 @@ func (c *classes) add(name string, sqlite bool) error {
 		return fault.Newf(fault.Invalid, 10074, "Cannot apply new-class migration to class '%s' that is already depended on by existing Durable Objects", name)
 	}
 	if len(c.all) == maxClasses {
-		return fault.Newf(fault.Invalid, 10021, "a script has at most %d Durable Object classes", maxClasses)
+		return tooManyClasses()
 	}
 	c.all = append(c.all, atoll.Class{ID: atoll.NewID(), Name: name, SQLite: sqlite})
-	c.fresh[name] = true
+	c.fresh[name] = "new-class"
 	return nil
+}
+
+func tooManyClasses() error {
+	return fault.Newf(fault.Invalid, 10021, "a script has at most %d Durable Object classes", maxClasses)
 }
 
 func (c *classes) index(name string) int {
@@ -134,8 +148,8 @@ func (c *classes) checkExports(v *atoll.Version) error {
 		if slices.ContainsFunc(v.NamedHandlers, func(h atoll.NamedHandlers) bool { return h.Name == class.Name }) {
 			continue
 		}
-		if c.fresh[class.Name] {
-			return fault.Newf(fault.Invalid, 10070, "Cannot apply new-class migration to class '%s' that is not exported by script", class.Name)
+		if how := c.fresh[class.Name]; how != "" {
+			return fault.Newf(fault.Invalid, 10070, "Cannot apply %s migration to class '%s' that is not exported by script", how, class.Name)
 		}
 		return fault.Newf(fault.Invalid, 10064,
 			"New version of script does not export class '%s' which is depended on by existing Durable Objects. If you want to delete the class's Durable Objects, you must use a delete-class migration.", class.Name)

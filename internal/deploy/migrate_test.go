@@ -13,7 +13,12 @@ import (
 // classNames lists the classes of a script by name, with a mark at those with SQLite storage.
 func (b *bench) classNames(t *testing.T) (names string, ids map[string]string) {
 	t.Helper()
-	s, err := b.store.Script(context.Background(), cust)
+	return b.classesOf(t, cust)
+}
+
+func (b *bench) classesOf(t *testing.T, ref atoll.ScriptRef) (names string, ids map[string]string) {
+	t.Helper()
+	s, err := b.store.Script(context.Background(), ref)
 	ok(t, err)
 	ids = map[string]string{}
 	for _, c := range s.Classes {
@@ -58,7 +63,7 @@ func TestMigrations(t *testing.T) {
 	refused(t, deploy(`{"old_tag":"v1","new_tag":"v2","deleted_classes":["A"]}`, "A", "handlers: fetch"), 10061, "Cannot apply --delete-class migration to class 'A' without also removing the binding that references it.")
 	refused(t, deploy(`{"old_tag":"v1","new_tag":"v2","deleted_classes":["Z"]}`, "A", a), 10021, "the script has no Durable Objects of that class")
 	refused(t, deploy(`{"old_tag":"v1","new_tag":"v2","renamed_classes":[{"from":"Z","to":"Y"}]}`, "A", a), 10021, "the script has no Durable Objects of that class")
-	refused(t, deploy(`{"old_tag":"v1","new_tag":"v2","transferred_classes":[{"from":"Z","from_script":"other","to":"Y"}]}`, "A", a), 10021, "transferred_classes")
+	refused(t, deploy(`{"old_tag":"v1","new_tag":"v2","transferred_classes":[{"from":"Z","from_script":"other","to":"Y"}]}`, "A", a), 10021, "there is no script 'other' beside this one")
 	refused(t, b.upload(t, cust, `{"main_module":"w.js","bindings":[{"type":"durable_object_namespace","name":"X","class_name":"A","script_name":"other"}]}`, "w.js", a), 10021, "objects of another script are not supported")
 	refused(t, b.upload(t, cust, `{"main_module":"w.js","bindings":[{"type":"durable_object_namespace","name":"X","class_name":"A","namespace_id":"0123456789abcdef0123456789abcdef"}]}`, "w.js", a), 10021, "the namespace of class 'A' is")
 

@@ -31,7 +31,7 @@ type UploadOptions struct {
 // and the settings of the script as a whole, which change only where they are named. One of assets alone makes a Worker
 // without code.
 func (s *Service) Upload(ctx context.Context, ref atoll.ScriptRef, up *upload.Upload, o UploadOptions) (*atoll.Script, *atoll.Version, error) {
-	release, err := s.locks.acquire(ctx, ref)
+	release, err := s.lock(ctx, ref, up.Metadata.Migrations)
 	if err != nil {
 		return nil, nil, fmt.Errorf("upload %s: %w", ref, err)
 	}

@@ -51,6 +51,41 @@ func (d *Dispatcher) retire(p *isolate.Process) {
 	p.Retire()
 }
 
+// Suspend ends the script's processes, those that are being replaced already aside, and has nobody start another one until
+// resume is called: whoever would, waits as for a start that is in progress.
+func (d *Dispatcher) Suspend(ctx context.Context, ref atoll.ScriptRef) (resume func(), err error) {
+	for {
+		s := d.script(ref)
+		s.mu.Lock()
+		if s.gone {
+			s.mu.Unlock()
+			continue // there is another one by now
+		}
+		if starting := s.starting; starting != nil {
+			s.mu.Unlock()
+			select {
+			case <-starting:
+			case <-ctx.Done():
+				return nil, context.Cause(ctx)
+			}
+			continue
+		}
+		s.starting = make(chan struct{})
+		old := s.procs
+		s.procs = nil
+		s.mu.Unlock()
+		for _, p := range old {
+			d.retire(p)
+		}
+		return func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			close(s.starting)
+			s.starting = nil
+		}, nil
+	}
+}
+
 // stand has what happens inside the process's objects belong to an invocation of its own, with the limits and the outbound
 // parameters of the call that came last: an object's alarm is no call's, and must not miss the outbound Worker either. So
 // that is remembered on disk before the first call by it gets through.

@@ -339,7 +339,7 @@ func makeRunDir() (string, error) {
 
 // openAPI builds the control plane.
 func (n *node) openAPI(ctx context.Context) error {
-	n.deploys = deploy.New(n.lg, n.store, n.blobs, runner{n.calls, n.mayBeDeleted}, n.resources(), deploy.Options{
+	n.deploys = deploy.New(n.lg, n.store, n.blobs, runner{n.calls, n}, n.resources(), deploy.Options{
 		Engine: n.engine, Limits: uploadLimits(n.cfg.Limits), Assets: n.uploads})
 	token, err := n.remember("api-token", n.cfg.APIToken, func() string { return atoll.NewID() + atoll.NewID()[:8] })
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -94,13 +95,39 @@ func (n *node) wake(ctx context.Context, class string) error {
 // runner is the dispatcher as package deploy wants it.
 type runner struct {
 	*dispatch.Dispatcher
-	published func()
+	node *node
 }
 
 // Publish implements deploy.Runner.
 func (r runner) Publish(ref atoll.ScriptRef) {
 	r.Dispatcher.Publish(ref)
-	r.published()
+	r.node.mayBeDeleted()
+}
+
+// Suspend implements deploy.Runner. It takes the locks of the classes' storage itself, so that no process can have it,
+// whichever one it is.
+func (r runner) Suspend(ctx context.Context, ref atoll.ScriptRef, classes []string) (resume func(), err error) {
+	start, err := r.Dispatcher.Suspend(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	var locks []*os.File
+	resume = func() {
+		for _, l := range locks {
+			l.Close()
+		}
+		start()
+		r.node.alarms.Ended(classes...) // whoever was woken for an alarm meanwhile may not have been the one that has them now
+	}
+	for _, class := range slices.Sorted(slices.Values(classes)) {
+		_, lock, err := r.node.objects.Take(ctx, class)
+		if err != nil {
+			resume()
+			return nil, err
+		}
+		locks = append(locks, lock)
+	}
+	return resume, nil
 }
 
 // Validate implements deploy.Runner.

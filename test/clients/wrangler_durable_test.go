@@ -92,3 +92,43 @@ func TestExampleDurableObject(t *testing.T) {
 		})
 	}
 }
+
+// Counters go from one script to another by wrangler's own migration, once the first is no longer bound to them, and count on.
+func TestWranglerTransfersObjects(t *testing.T) {
+	for _, args := range [][]string{{"deploy"}, {"deploy", "--dispatch-namespace", "production"}} {
+		t.Run(fmt.Sprintf("%d-arguments", len(args)), func(t *testing.T) {
+			t.Parallel()
+			n := startNode(t)
+			old, next := n.example("bindings/durable-object"), n.example("bindings/durable-object")
+			if len(args) > 1 {
+				n.platform()
+			}
+			count := func(host, want string) {
+				t.Helper()
+				if got := n.sends("POST", host, "/visits", ""); got.Status != 200 || strings.TrimSpace(got.Body) != want {
+					t.Errorf("%s: %d %q, want %s", host, got.Status, got.Body, want)
+				}
+			}
+			old.ok(args...)
+			count("counter", "1")
+			count("counter", "2")
+			next.edit("wrangler.jsonc", `"name": "counter"`, `"name": "tally"`)
+			next.edit("wrangler.jsonc", `"counter.atoll.localhost/*"`, `"tally.atoll.localhost/*"`)
+			next.edit("wrangler.jsonc", `"class_name": "Counter"`, `"class_name": "Tally"`)
+			next.edit("wrangler.jsonc", `"new_sqlite_classes": ["Counter"]`, `"transferred_classes": [{ "from": "Counter", "from_script": "counter", "to": "Tally" }]`)
+			next.edit("src/index.js", "class Counter", "class Tally")
+			matches(t, next.fails(args...), `while its binding 'COUNTERS' references it.*10061`)
+			count("counter", "3")
+			old.edit("wrangler.jsonc", `[{ "name": "COUNTERS", "class_name": "Counter" }]`, `[]`)
+			old.ok(args...)
+			next.ok(args...)
+			count("tally", "4")
+			old.edit("src/index.js", "export class Counter", "class Counter") // it is nobody's any more
+			old.ok(args...)
+			old.edit("wrangler.jsonc", `"bindings": []`, `"bindings": [{ "name": "COUNTERS", "class_name": "Counter" }]`)
+			old.fails(args...)
+			next.ok(args...) // it knows that its migration has been applied
+			count("tally", "5")
+		})
+	}
+}
