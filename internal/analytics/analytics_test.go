@@ -1,8 +1,10 @@
 package analytics
 
 import (
+	"bytes"
 	"context"
 	"math"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -148,14 +150,53 @@ func FuzzParsePoints(f *testing.F) {
 	f.Add([]byte(`[{"i":"a","b":["x",null],"d":[1,null]}]`))
 	f.Add([]byte(`[null,{}]`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		list, err := parsePoints(data)
-		if err != nil {
-			return
-		}
-		for _, p := range list {
+		n := 0
+		readPoints(bytes.NewReader(data), func(p Point) bool {
 			if p.Valid() && p.size() > 64+maxIndex+8*maxColumns+maxBlobs {
 				t.Errorf("a valid point has %d bytes", p.size())
 			}
-		}
+			if len(p.Blobs) > maxColumns+1 || len(p.Doubles) > maxColumns+1 {
+				t.Errorf("a point has %d blobs and %d doubles", len(p.Blobs), len(p.Doubles))
+			}
+			n++
+			return n < MaxPoints
+		})
 	})
+}
+
+// What a Worker sends is bounded before it is parsed: points by their number, a point by its size, columns by their number.
+func TestPointsAreBounded(t *testing.T) {
+	const much = 8 << 20
+	wide := "[" + strings.Repeat("null,", 10_000) + "null]"
+	for _, c := range []struct {
+		name, head, repeated, tail string
+		taken                      int
+		fails                      bool
+	}{
+		{"many", "[", "{},", "{}]", 250, false},
+		{"large", `[{"b":["`, "x", `"]}]`, 0, true},
+		{"large-of-nothing", "[", " ", "{}]", 0, true},
+		{"wide", `[{"b":` + wide + `,"d":` + wide + "},", `{"i":"x"},`, "{}]", 250, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			body := c.head + strings.Repeat(c.repeated, much/len(c.repeated)) + c.tail
+			taken := 0
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			err := readPoints(strings.NewReader(body), func(p Point) bool {
+				if len(p.Blobs) > maxColumns+1 || len(p.Doubles) > maxColumns+1 || len(p.Blobs) > 0 && p.Valid() {
+					t.Errorf("a point has %d blobs and %d doubles, valid: %v", len(p.Blobs), len(p.Doubles), p.Valid())
+				}
+				taken++
+				return taken < MaxPoints
+			})
+			runtime.ReadMemStats(&after)
+			if taken != c.taken || (err != nil) != c.fails {
+				t.Errorf("%d points taken, %v", taken, err)
+			}
+			if used := after.TotalAlloc - before.TotalAlloc; used > 3<<20 {
+				t.Errorf("%d bytes took %d", len(body), used)
+			}
+		})
+	}
 }

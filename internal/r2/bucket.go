@@ -31,7 +31,10 @@ type bucket struct {
 	num   int64
 	ref   Ref
 	class atomic.Pointer[string]
+	large chan struct{} // holds a token for each large message that is being read
 }
+
+func makeBucket(ref Ref) *bucket { return &bucket{ref: ref, large: make(chan struct{}, maxLarge)} }
 
 // The storage classes, https://developers.cloudflare.com/r2/buckets/storage-classes/. They are kept and shown; a node has
 // one kind of disk.
@@ -67,7 +70,7 @@ func CheckLocation(location string) error {
 
 func (s *Store) loadBuckets(ctx context.Context) error {
 	list, err := sqlite.All(ctx, s.db.Reads(), func(r sqlite.Row) (*bucket, error) {
-		b, class := &bucket{}, ""
+		b, class := makeBucket(Ref{}), ""
 		err := r.Scan(&b.num, &b.ref.Account, &b.ref.Name, &class)
 		b.class.Store(&class)
 		return b, err
@@ -111,7 +114,7 @@ func (s *Store) CreateBucket(ctx context.Context, ref Ref, location, class strin
 		return Bucket{}, err
 	}
 	out := Bucket{Ref: ref, Created: s.now(), Location: strings.ToUpper(location), Class: class}
-	b := &bucket{ref: ref}
+	b := makeBucket(ref)
 	b.class.Store(&class)
 	err := s.db.Write(ctx, func(ctx context.Context, tx sqlite.Session) error {
 		n, err := sqlite.One(ctx, tx, sqlite.Value[int64], `INSERT INTO accounts (account, buckets) VALUES (?, 1)

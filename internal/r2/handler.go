@@ -40,6 +40,11 @@ const (
 const (
 	maxMessage = 8 << 20
 	maxAnswer  = 1000 << 10
+
+	// largeMessage is how large one is which is read beside so many others of its bucket only: most have some hundred bytes,
+	// and a Worker may send hundreds at once.
+	largeMessage = 64 << 10
+	maxLarge     = 4
 )
 
 func (b *binding) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -166,6 +171,13 @@ func (b *binding) write(w http.ResponseWriter, r *http.Request) error {
 	if err != nil || size < 0 || size > maxMessage {
 		return errArgument("Metadata missing or invalid")
 	}
+	if size > largeMessage {
+		leave, err := b.enter(r.Context())
+		if err != nil {
+			return err
+		}
+		defer leave()
+	}
 	body := &patient{r: r.Body, rest: b.st.opts.Stall, deadline: http.NewResponseController(w).SetReadDeadline}
 	defer body.done()
 	text, err := io.ReadAll(io.LimitReader(body, int64(size)))
@@ -191,6 +203,20 @@ func (b *binding) write(w http.ResponseWriter, r *http.Request) error {
 		answer(w, v, -1)
 	}
 	return nil
+}
+
+// enter waits until a large message may be read.
+func (b *binding) enter(ctx context.Context) (leave func(), err error) {
+	bucket, err := b.st.bucket(b.ref)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case bucket.large <- struct{}{}:
+		return func() { <-bucket.large }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 }
 
 // do performs a request that changes something. v is the answer, nil where there is none.

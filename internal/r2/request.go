@@ -15,14 +15,14 @@ type message struct {
 	Version int    `json:"version"`
 	Method  string `json:"method"`
 
-	Object  string   `json:"object"`
-	Objects []string `json:"objects"` // of a delete
+	Object  string     `json:"object"`
+	Objects objectList `json:"objects"` // of a delete
 
 	Range       *messageRange     `json:"range"`
 	RangeHeader string            `json:"rangeHeader"`
 	OnlyIf      *messageCondition `json:"onlyIf"`
 
-	CustomFields []Field      `json:"customFields"`
+	CustomFields fieldList    `json:"customFields"`
 	HTTPFields   *messageHTTP `json:"httpFields"`
 	StorageClass string       `json:"storageClass"`
 	SSEC         *struct {
@@ -34,20 +34,17 @@ type message struct {
 	SHA384 *string `json:"sha384"`
 	SHA512 *string `json:"sha512"`
 
-	UploadID   string `json:"uploadId"`
-	PartNumber int    `json:"partNumber"`
-	Parts      []struct {
-		ETag string `json:"etag"`
-		Part int    `json:"part"`
-	} `json:"parts"`
+	UploadID   string   `json:"uploadId"`
+	PartNumber int      `json:"partNumber"`
+	Parts      partList `json:"parts"`
 
-	Limit      *uint32 `json:"limit"`
-	Prefix     string  `json:"prefix"`
-	Cursor     string  `json:"cursor"`
-	Delimiter  string  `json:"delimiter"`
-	StartAfter string  `json:"startAfter"`
-	Include    []int   `json:"include"` // 0: HTTP metadata, 1: the object's own
-	NewRuntime bool    `json:"newRuntime"`
+	Limit      *uint32     `json:"limit"`
+	Prefix     string      `json:"prefix"`
+	Cursor     string      `json:"cursor"`
+	Delimiter  string      `json:"delimiter"`
+	StartAfter string      `json:"startAfter"`
+	Include    includeList `json:"include"` // 0: HTTP metadata, 1: the object's own
+	NewRuntime bool        `json:"newRuntime"`
 }
 
 type messageRange struct {
@@ -66,11 +63,11 @@ type messageHTTP struct {
 }
 
 type messageCondition struct {
-	EtagMatches        []messageETag `json:"etagMatches"`
-	EtagDoesNotMatch   []messageETag `json:"etagDoesNotMatch"`
-	UploadedBefore     *uint64Text   `json:"uploadedBefore"`
-	UploadedAfter      *uint64Text   `json:"uploadedAfter"`
-	SecondsGranularity bool          `json:"secondsGranularity"`
+	EtagMatches        etagList    `json:"etagMatches"`
+	EtagDoesNotMatch   etagList    `json:"etagDoesNotMatch"`
+	UploadedBefore     *uint64Text `json:"uploadedBefore"`
+	UploadedAfter      *uint64Text `json:"uploadedAfter"`
+	SecondsGranularity bool        `json:"secondsGranularity"`
 }
 
 type messageETag struct {
@@ -120,6 +117,9 @@ func (u *uint64Text) time() *time.Time {
 func parseMessage(text []byte) (*message, error) {
 	var m message
 	if err := json.Unmarshal(text, &m); err != nil || m.Version != 1 {
+		if f := refusal(err); f != nil {
+			return nil, f
+		}
 		return nil, errArgument("Metadata missing or invalid")
 	}
 	return &m, nil
