@@ -228,6 +228,12 @@ func TestEvent(t *testing.T) {
 	if _, err := r.Event(context.Background(), platform("cron"), map[string]any{"type": "scheduled", "cron": "bad"}); err == nil {
 		t.Error("the exception was lost")
 	}
+	r.put(platform("no-queue"), `export default { fetch() {} }`, func(v *atoll.Version) { v.Handlers = []string{"fetch"} })
+	_, err := r.Deliver(t.Context(), platform("no-queue"), []byte("x"), 1<<10)
+	var e *dispatch.Exception
+	if !errors.As(err, &e) || e.Message != "Handler does not export a queue() function." {
+		t.Errorf("a batch for a Worker without queue(): %v", err)
+	}
 }
 
 // id answers with what tells one process of a script from another.

@@ -150,6 +150,7 @@ async function handleEvent({ type, ...event }, entrypoint, env, ctx) {
 
 // handleQueue runs queue() with the batch that comes as the request's body.
 async function handleQueue(request, entrypoint, env, ctx) {
+  if (readBatch === undefined) return fail(new TypeError("Handler does not export a queue() function."));
   const { noted, batch } = readBatch(await arrayBuffer(request));
   let e;
   let ok = false;
