@@ -194,25 +194,39 @@ func configure(spec Spec, bin workerd.Binary, p *Process, logBytes int64) ([]byt
 	// Without a header name workerd makes request.cf of the peer's address; with one that never comes it is undefined.
 	socket.CfBlobHeader = HeaderCf
 	cfg := workerd.Config{
-		Services: append([]workerd.Service{{Name: "main", Kind: w}}, services...),
-		Sockets:  []workerd.Socket{{Name: "http", Address: "*:0", HTTP: socket, Service: workerd.Designator{Name: "main"}}, rpcSocket()},
-		V8Flags:  spec.v8Flags(),
-		Extensions: []workerd.Extension{{Modules: []workerd.ExtensionModule{
-			{Name: "atoll:invocation", Internal: true, Source: invocationSource},
-			{Name: "atoll:errors", Internal: true, Source: errorsSource},
-			{Name: dispatchModule, Internal: true, Source: dispatchSource},
-			{Name: serviceModule, Internal: true, Source: serviceSource},
-			{Name: secretModule, Internal: true, Source: secretSource},
-			{Name: analyticsModule, Internal: true, Source: analyticsSource},
-			{Name: rateLimitModule, Internal: true, Source: rateLimitSource},
-			{Name: "atoll:sockets", Source: socketsSource},
-		}}},
+		Services:   append([]workerd.Service{{Name: "main", Kind: w}}, services...),
+		Sockets:    []workerd.Socket{{Name: "http", Address: "*:0", HTTP: socket, Service: workerd.Designator{Name: "main"}}, rpcSocket()},
+		V8Flags:    spec.v8Flags(),
+		Extensions: []workerd.Extension{{Modules: extensionModules(v.Bindings)}},
 	}
 	message, err := workerd.Encode(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("encode configuration: %w", err)
 	}
 	return message, nil
+}
+
+// extensionModules are those that the bindings are made by, and what stands before the engine's own connect().
+func extensionModules(bindings []atoll.Binding) []workerd.ExtensionModule {
+	list := []workerd.ExtensionModule{{Name: "atoll:sockets", Source: socketsSource}}
+	makes := map[string]workerd.ExtensionModule{
+		"dispatch_namespace":   {Name: dispatchModule, Internal: true, Source: dispatchSource},
+		"service":              {Name: serviceModule, Internal: true, Source: serviceSource},
+		"secrets_store_secret": {Name: secretModule, Internal: true, Source: secretSource},
+		"analytics_engine":     {Name: analyticsModule, Internal: true, Source: analyticsSource},
+		"ratelimit":            {Name: rateLimitModule, Internal: true, Source: rateLimitSource},
+	}
+	for _, b := range bindings {
+		if m, ok := makes[b.Type]; ok {
+			list = append(list, m)
+			delete(makes, b.Type)
+		}
+	}
+	if len(list) > 1 {
+		list = append(list, workerd.ExtensionModule{Name: "atoll:invocation", Internal: true, Source: invocationSource},
+			workerd.ExtensionModule{Name: "atoll:errors", Internal: true, Source: errorsSource})
+	}
+	return list
 }
 
 // outwardService is a service behind the socket that leads out of the sandbox.

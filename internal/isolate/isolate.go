@@ -157,6 +157,10 @@ func (f *Factory) Start(spec Spec) (*Process, error) {
 	return f.feed(s, spec)
 }
 
+// pipeSize is how much a pipe takes before anybody reads it: pipe(7). A user who has too many gets smaller ones; to write then
+// waits until the process reads.
+const pipeSize = 64 << 10
+
 // feed makes a spare the process of spec.
 func (f *Factory) feed(s *spare, spec Spec) (*Process, error) {
 	p := &Process{ID: s.id, Spec: spec, Client: hop.NewClient(s.in), ObjectsTag: invocation.NewRay(), spare: s, secret: atoll.NewID(), lg: f.lg, tracer: f.tracer}
@@ -167,11 +171,16 @@ func (f *Factory) feed(s *spare, spec Spec) (*Process, error) {
 	}
 	p.mu.lastUse = time.Now()
 	s.owner.Store(p)
-	f.group.Go(func() error {
+	write := func() error {
 		s.stdin.Write(message) // an error means that the process is gone, which Done tells
 		s.stdin.Close()
 		return nil
-	})
+	}
+	if len(message) > pipeSize {
+		f.group.Go(write)
+	} else {
+		write()
+	}
 	return p, nil
 }
 
