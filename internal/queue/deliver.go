@@ -92,8 +92,13 @@ func (v *verdicts) retry(c *Consumer, seq, attempts int64, delay *int64) {
 	v.again = append(v.again, a)
 }
 
+// deadWait is after how long at the least a message is delivered again which failed too often and for which the dead letter
+// queue has no room.
+const deadWait = 60_000 // ms
+
 // settle makes verdicts true: of messages that are done or have failed too often, the queue is rid. What has gone meanwhile,
-// by a purge or because its retention ended, is passed over.
+// by a purge or because its retention ended, is passed over. Where the dead letter queue is full, what would go there stays:
+// it is lost neither there nor here, and both keep to their bounds.
 func (s *Store) settle(ctx context.Context, q *queue, c *Consumer, v verdicts) error {
 	var dead *queue
 	if len(v.failed) > 0 && c.DeadLetter != "" {
@@ -102,7 +107,8 @@ func (s *Store) settle(ctx context.Context, q *queue, c *Consumer, v verdicts) e
 			return fmt.Errorf("find dead letter queue %s: %w", c.DeadLetter, err)
 		}
 	}
-	var gone, moved held
+	var gone, moved, reserved held
+	kept := 0
 	err := s.db.WriteFor(ctx, q.num, func(ctx context.Context, tx sqlite.Session) (err error) {
 		drop := v.done
 		if dead == nil {
@@ -118,24 +124,65 @@ func (s *Store) settle(ctx context.Context, q *queue, c *Consumer, v verdicts) e
 				return err
 			}
 		}
-		if dead != nil {
-			moved, err = move(ctx, tx, q.num, dead.num, v.failed, at)
+		if dead == nil {
+			return nil
 		}
+		var fit, back []int64
+		if fit, back, reserved, err = s.admit(ctx, tx, q, dead, v.failed); err != nil {
+			return err
+		}
+		kept = len(back)
+		if err := postpone(ctx, tx, q.num, back, at+max(c.RetryDelay*1000, deadWait)); err != nil {
+			return err
+		}
+		moved, err = move(ctx, tx, q.num, dead.num, fit, at)
 		return err
 	})
 	if err != nil {
+		if dead != nil {
+			dead.charge(reserved.minus())
+		}
 		return fmt.Errorf("settle batch of queue %s: %w", q.id, err)
 	}
 	q.charge(gone.minus())
-	if n := int64(len(v.failed)); n > 0 {
-		s.lg.Warn("messages failed too often", "account", q.account, "queue", q.id, "messages", n, "dead_letter_queue", c.DeadLetter)
+	if n := len(v.failed); n > 0 {
+		s.lg.Warn("messages failed too often", "account", q.account, "queue", q.id, "messages", n, "dead_letter_queue", c.DeadLetter, "kept", kept)
 	}
 	if dead != nil {
 		q.charge(moved.minus())
-		dead.charge(moved) // beyond its quota, too: a message that is kept must be somewhere
 		dead.poke()
 	}
 	return nil
+}
+
+// admit charges a dead letter queue with those of a queue's messages that it has room for.
+func (s *Store) admit(ctx context.Context, tx sqlite.Session, q, dead *queue, seqs []int64) (fit, back []int64, charged held, err error) {
+	type message struct{ seq, size int64 }
+	list, err := sqlite.All(ctx, tx, func(r sqlite.Row) (m message, err error) {
+		err = r.Scan(&m.seq, &m.size)
+		return m, err
+	}, `SELECT seq, size FROM messages WHERE seq IN (SELECT value FROM json_each(?1)) AND queue = ?2 ORDER BY seq`, array(seqs), q.num)
+	for _, m := range list {
+		h := held{1, m.size}
+		if !dead.take(h, s.opts.QueueBytes) {
+			back = append(back, m.seq)
+			continue
+		}
+		fit = append(fit, m.seq)
+		charged.count += h.count
+		charged.bytes += h.bytes
+	}
+	return fit, back, charged, err
+}
+
+// postpone has messages be delivered again at a time, as if they had not been this time.
+func postpone(ctx context.Context, tx sqlite.Session, queue int64, seqs []int64, due int64) error {
+	if len(seqs) == 0 {
+		return nil
+	}
+	_, err := sqlite.Run(ctx, tx, `UPDATE messages SET due = ?3, lease = NULL WHERE seq IN (SELECT value FROM json_each(?1)) AND queue = ?2`,
+		array(seqs), queue, due)
+	return err
 }
 
 // deadLetters returns the queue of that name, made where it is missing: a message is not lost for a queue that is.
@@ -161,6 +208,9 @@ func remove(ctx context.Context, tx sqlite.Session, queue int64, seqs []int64) (
 
 // move puts messages into another queue, as new ones that keep their id and the time they were sent.
 func move(ctx context.Context, tx sqlite.Session, from, to int64, seqs []int64, at int64) (held, error) {
+	if len(seqs) == 0 {
+		return held{}, nil
+	}
 	return tally(ctx, tx, `UPDATE messages SET queue = ?3, due = ?4, stored = ?4, attempts = 0, lease = NULL
 		WHERE seq IN (SELECT value FROM json_each(?1)) AND queue = ?2 RETURNING size`, array(seqs), from, to, at)
 }

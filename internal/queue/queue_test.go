@@ -441,3 +441,79 @@ func second3[T, U any](_ T, _ U, e error) error { return e }
 func countRows(s *Store, table string) (int64, error) {
 	return sqlite.One(context.Background(), s.db.Reads(), sqlite.Value[int64], "SELECT count(*) FROM "+table)
 }
+
+// A consumer that fails whatever it gets cannot fill its dead letter queue beyond the bound of a queue, and loses nothing by
+// it: what has no room there stays where it is, and goes there when there is room.
+func TestDeadLettersAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := &sink{say: func(*Batch) (Outcome, error) { return Outcome{}, nil }} // it throws
+		r := newRig(t, Options{Deliver: k.deliver, QueueBytes: 5 * (messageBytes + 1)})
+		defer func() { r.stop() }()
+		jobs, dead := r.make("jobs"), r.make("dead")
+		both := func(wantJobs, wantDead int64) {
+			t.Helper()
+			synctest.Wait()
+			if j, d := r.count(jobs), r.count(dead); j != wantJobs || d != wantDead {
+				t.Errorf("%d messages and %d dead letters, want %d and %d", j, d, wantJobs, wantDead)
+			}
+			if got := r.usage[account].Load(); got != (wantJobs+wantDead)*(messageBytes+1) {
+				t.Errorf("the account has %d bytes", got)
+			}
+		}
+		r.consume(jobs, func(c *Consumer) { c.Wait, c.Retries, c.DeadLetter = 0, 0, "dead" })
+		r.put("jobs", "a", "b", "c")
+		time.Sleep(time.Second)
+		both(0, 3)
+		r.put("jobs", "d", "e", "f", "g")
+		time.Sleep(time.Second)
+		both(2, 5)
+		k.got(0)
+		want(t, k.got(50*time.Second), "") // it is no loop
+		want(t, k.got(20*time.Second), "f/1 g/1")
+		both(2, 5)
+		r.stop()
+		r.open()
+		both(2, 5)
+		if _, err := r.Purge(t.Context(), account, dead); err != nil {
+			t.Fatal(err)
+		}
+		both(2, 0)
+		time.Sleep(70 * time.Second)
+		both(0, 2)
+	})
+}
+
+// What is pulled too often stays in the same way, and does not come back at once.
+func TestDeadLettersOfPulls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, Options{QueueBytes: 2 * (messageBytes + 1)})
+		defer func() { r.stop() }()
+		jobs, dead := r.make("jobs"), r.make("dead")
+		c := DefaultConsumer(Pull)
+		c.Retries, c.DeadLetter = 0, "dead"
+		if _, err := r.AddConsumer(t.Context(), account, jobs, c); err != nil {
+			t.Fatal(err)
+		}
+		pull := func(n int) {
+			t.Helper()
+			got, _, err := r.Pull(t.Context(), account, jobs, 10, time.Second)
+			if err != nil || len(got) != n {
+				t.Errorf("pulled %d messages, %v, want %d", len(got), err, n)
+			}
+		}
+		r.put("dead", "x")
+		r.put("jobs", "a", "b")
+		pull(2)
+		time.Sleep(2 * time.Second)
+		pull(0)
+		want(t, r.count(jobs), int64(1))
+		want(t, r.count(dead), int64(2))
+		if _, err := r.Purge(t.Context(), account, dead); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(70 * time.Second)
+		pull(0)
+		want(t, r.count(jobs), int64(0))
+		want(t, r.count(dead), int64(1))
+	})
+}

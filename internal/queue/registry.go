@@ -113,6 +113,22 @@ func (q *queue) charge(h held) {
 	q.owner.Add(h.footprint())
 }
 
+// take charges the queue with more where it has room for it within the bound; 0: there is none.
+func (q *queue) take(more held, bound int64) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.gone {
+		return true
+	}
+	if over(held{q.count.Load() + more.count, q.bytes.Load() + more.bytes}.footprint(), bound) {
+		return false
+	}
+	q.count.Add(more.count)
+	q.bytes.Add(more.bytes)
+	q.owner.Add(more.footprint())
+	return true
+}
+
 // poke tells the pump that something may be due, or that its consumer has changed.
 func (q *queue) poke() {
 	q.fresh.Store(true)
