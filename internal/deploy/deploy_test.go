@@ -43,6 +43,7 @@ type runner struct {
 	suspended map[atoll.ScriptRef][]string // classes
 	suspends  int
 	stuck     error                  // what a suspension ends with
+	stopped   func()                 // called once a script is suspended; nil: nothing
 	during    func(v *atoll.Version) // called while a version starts
 	cache     map[atoll.ScriptRef]*atoll.Version
 }
@@ -96,6 +97,9 @@ func (r *runner) Suspend(_ context.Context, ref atoll.ScriptRef, classes []strin
 	}
 	r.suspended[ref] = classes
 	r.suspends++
+	if r.stopped != nil {
+		r.stopped()
+	}
 	return func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()

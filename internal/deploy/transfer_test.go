@@ -203,3 +203,30 @@ func TestTransferBothWays(t *testing.T) {
 		t.Errorf("locks %v, %d transfers", b.locks.held, b.run.suspends)
 	}
 }
+
+// A transfer that the store does not take, once the other script has been stopped, has changed nothing, and the script goes on.
+func TestTransferNotStored(t *testing.T) {
+	b := newBench(t, Options{})
+	from, to := sibling("from"), sibling("to")
+	b.deployed(t, from, moving(`{"new_tag":"v1","new_classes":["A"]}`, ""), "w.js", fetch+" +A")
+	_, had := b.classesOf(t, from)
+	b.run.stopped = func() { _ = b.store.Close() }
+	b.run.published = nil
+	if err := b.upload(t, to, moving(transferring(`{"from":"A","from_script":"from","to":"A"}`), "A"), "w.js", fetch+" +A"); err == nil {
+		t.Fatal("it was stored")
+	}
+	if b.run.suspends != 1 || len(b.run.suspended) != 0 || !slices.Contains(b.run.published, from) {
+		t.Errorf("%d suspensions, of which last %v; published %v", b.run.suspends, b.run.suspended, b.run.published)
+	}
+	again, err := store.Open(nil, b.dir, store.Key{})
+	ok(t, err)
+	defer again.Close()
+	s, err := again.Script(context.Background(), from)
+	ok(t, err)
+	if len(s.Classes) != 1 || s.Classes[0].ID != had["A"] {
+		t.Errorf("classes %v, had %v", s.Classes, had)
+	}
+	if _, err := again.Script(context.Background(), to); fault.KindOf(err) != fault.NotFound {
+		t.Errorf("the new script: %v", err)
+	}
+}

@@ -3,6 +3,7 @@ package dispatch_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -152,5 +153,43 @@ func TestObjectsOutbound(t *testing.T) {
 	}
 	if got := call("other", "c", "/call?url=http://example.com/x"); got != "other c /x" {
 		t.Errorf("by another outbound Worker: %q", got)
+	}
+}
+
+// While a script is suspended nobody starts its process, for calls or alarms; what was called meanwhile is answered afterwards.
+func TestSuspend(t *testing.T) {
+	r := newRig(t, dispatch.Options{})
+	r.putBell(user("alice"))
+	resume, err := r.Suspend(t.Context(), user("alice")) // which nobody has called yet
+	if err != nil {
+		t.Fatal(err)
+	}
+	resume()
+	first := r.get(user("alice"), "/")
+	if resume, err = r.Suspend(t.Context(), user("alice")); err != nil {
+		t.Fatal(err)
+	}
+	if n := r.Processes(); n != 0 {
+		t.Errorf("%d processes", n)
+	}
+	impatient, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if _, err := r.Suspend(impatient, user("alice")); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a second suspension: %v", err)
+	}
+	if err := r.Wake(impatient, user("alice")); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("an alarm: %v", err)
+	}
+	answered := make(chan string, 1)
+	go func() { answered <- r.get(user("alice"), "/") }()
+	select {
+	case got := <-answered:
+		t.Errorf("a call was answered: %s", got)
+	case <-time.After(300 * time.Millisecond):
+	}
+	r.Publish(user("alice"))
+	resume()
+	if got := await(t, "the call", answered); got == first || strings.HasPrefix(got, "error") || len(got) < 5 {
+		t.Errorf("after %s answered %s", first, got)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"atoll.dev/atoll/internal/cron"
 	"atoll.dev/atoll/internal/deploy"
 	"atoll.dev/atoll/internal/dispatch"
+	"atoll.dev/atoll/internal/fault"
 	"atoll.dev/atoll/internal/kv"
 	"atoll.dev/atoll/internal/objects"
 	"atoll.dev/atoll/internal/route"
@@ -104,6 +105,9 @@ func (r runner) Publish(ref atoll.ScriptRef) {
 	r.node.mayBeDeleted()
 }
 
+// suspendWithin is how long a process may take to end, which is killed well before.
+const suspendWithin = 30 * time.Second
+
 // Suspend implements deploy.Runner. It takes the locks of the classes' storage itself, so that no process can have it,
 // whichever one it is.
 func (r runner) Suspend(ctx context.Context, ref atoll.ScriptRef, classes []string) (resume func(), err error) {
@@ -111,6 +115,8 @@ func (r runner) Suspend(ctx context.Context, ref atoll.ScriptRef, classes []stri
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, suspendWithin, fault.Newf(fault.Unavailable, 10013, "The process of script '%s' has not ended in time.", ref.Name))
+	defer cancel()
 	var locks []*os.File
 	resume = func() {
 		for _, l := range locks {
