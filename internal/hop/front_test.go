@@ -2,6 +2,7 @@ package hop
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -348,5 +349,43 @@ func TestFrontClosesWhatIsIdle(t *testing.T) {
 		defer c.Close()
 		io.WriteString(c, request)
 		io.Copy(io.Discard, c) // ends
+	}
+}
+
+// A client that sends before it is answered loses nothing of it when its connection is taken over, however much came with its
+// request.
+func TestHijackKeepsWhatWasReadAhead(t *testing.T) {
+	for _, n := range []int{0, 1, 4095, 4096, 4097, 7000, 100_000} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			sent := make([]byte, n)
+			for i := range sent {
+				sent[i] = byte(i * 7 / 5)
+			}
+			_, front, plain := listen(t, func(w http.ResponseWriter, r *http.Request) {
+				conn, rw, err := http.NewResponseController(w).Hijack()
+				if err != nil {
+					panic(err)
+				}
+				defer conn.Close()
+				conn.SetDeadline(time.Now().Add(20 * time.Second))
+				ahead := io.LimitReader(rw.Reader, int64(rw.Reader.Buffered()))
+				io.CopyN(rw, io.MultiReader(ahead, conn), int64(n))
+				rw.Flush()
+			})
+			for name, to := range map[string]struct{ address, fields string }{
+				"front": {front, ""}, "front-upgrade": {front, "Upgrade: x\r\nConnection: upgrade\r\n"}, "net/http": {plain, ""},
+			} {
+				c, err := net.Dial("tcp", to.address)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer c.Close()
+				c.SetDeadline(time.Now().Add(20 * time.Second))
+				c.Write(append([]byte("GET / HTTP/1.1\r\nHost: a\r\n"+to.fields+"\r\n"), sent...))
+				if got, err := io.ReadAll(c); !bytes.Equal(got, sent) {
+					t.Errorf("%s: %d of %d bytes came, %v", name, len(got), n, err)
+				}
+			}
+		})
 	}
 }

@@ -335,9 +335,10 @@ func (w *reply) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if s.from < s.to {
 		c.ahead = append([]byte(nil), s.buf[s.from:s.to]...)
 	}
-	br := bufio.NewReader(c)
+	// What was read ahead shows as buffered, all of it: callers take so much from there and the rest from the connection.
+	br := bufio.NewReaderSize(c, max(4096, len(c.ahead)))
 	if len(c.ahead) > 0 {
-		br.Peek(1) // what is read ahead shows as buffered
+		br.Peek(1)
 	}
 	return c.Conn, bufio.NewReadWriter(br, bufio.NewWriter(s.Conn)), nil
 }
