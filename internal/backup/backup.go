@@ -16,8 +16,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -34,18 +36,11 @@ type Report struct {
 	Files     int
 	Bytes     int64
 	Running   bool // the node ran meanwhile
-}
 
-// The parts of a data directory that are not copied like the rest.
-const (
-	lockFile = "lock"
-	cacheDir = "cache"      // may be lost
-	blobsDir = "blobs"      // content that atoll.db refers to
-	r2Dir    = "r2"         // r2.db, and
-	r2Files  = "r2/objects" // content that it refers to
-	metadata = "atoll.db"
-	d1List   = "d1.db" // refers to the databases in d1
-)
+	Damaged []string // files of a tenant's that are no databases any more, and why; copied byte by byte
+	Unknown []string // what is in the data directory and not of a node's; copied
+	Skipped []string // what is neither file nor directory; not copied
+}
 
 // Run copies the data directory to a directory that must not be there yet. Until it is complete it is called TO.partial.
 func Run(ctx context.Context, data, to string) (Report, error) {
@@ -53,11 +48,14 @@ func Run(ctx context.Context, data, to string) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
+	if data, err = filepath.EvalSymlinks(data); err != nil { // what is below a link is not walked
+		return Report{}, fmt.Errorf("there is no node's data directory: %w", err)
+	}
 	if to, err = filepath.Abs(to); err != nil {
 		return Report{}, err
 	}
 	b := copier{ctx: ctx, data: data, to: to + ".partial"}
-	if err := b.check(to); err != nil {
+	if err := errors.Join(b.check(to), b.survey()); err != nil {
 		return b.Report, err
 	}
 	unlock, err := b.lock()
@@ -81,6 +79,7 @@ type copier struct {
 	Report
 	ctx      context.Context // of the one call it serves
 	data, to string
+	without  map[string]bool // names that are left out
 }
 
 // check refuses what cannot be meant.
@@ -131,7 +130,11 @@ func (b *copier) all() error {
 	if err := b.tree(d1List, nil); err != nil {
 		return err
 	}
-	return b.tree(".", map[string]bool{lockFile: true, cacheDir: true, blobsDir: true, r2Dir: true, metadata: true, d1List: true})
+	rest := maps.Clone(b.without)
+	for _, copied := range []string{blobsDir, r2Dir, metadata, d1List} {
+		rest[copied] = true
+	}
+	return b.tree(".", rest)
 }
 
 // r2 copies R2's database and what it refers to. An object that is deleted between the two is missing; then the database is
@@ -181,8 +184,10 @@ func (b *copier) tree(path string, without map[string]bool) error {
 			if err := b.file(from, to); !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
+		case !slices.Contains(b.Skipped, name): // some trees are walked twice
+			b.Skipped = append(b.Skipped, name)
 		}
-		return nil // deleted meanwhile, or none that a node has made
+		return nil // or deleted meanwhile
 	})
 }
 
@@ -205,7 +210,7 @@ func (b *copier) file(from, to string) error {
 	if side(from) {
 		return nil // what it holds comes with its database
 	}
-	st, err := os.Stat(from)
+	st, err := os.Lstat(from)
 	if err != nil {
 		return err
 	}
@@ -214,31 +219,64 @@ func (b *copier) file(from, to string) error {
 		return err
 	}
 	if database {
-		if err := os.Remove(to); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		} else if err != nil {
+		if err = os.Remove(to); errors.Is(err, fs.ErrNotExist) {
 			b.Databases++
-		}
-		if err := sqlite.Copy(b.ctx, from, to); err != nil {
+		} else if err != nil {
 			return err
 		}
+		err = b.database(from, to)
 	} else {
-		old, err := os.Stat(to)
-		if err == nil && old.Size() == st.Size() && old.ModTime().Equal(st.ModTime()) {
+		var copied bool
+		if copied, err = b.plain(from, to, st); err == nil && !copied {
 			return nil
 		}
-		if err := copyFile(from, to); err != nil {
-			return err
-		}
-		if old == nil {
-			b.Files++
-		}
-		if err := os.Chtimes(to, st.ModTime(), st.ModTime()); err != nil {
-			return err
-		}
+	}
+	if err != nil {
+		return err
 	}
 	b.Bytes += st.Size()
 	return own(to, st)
+}
+
+// plain copies a file that is no database, unless that was done before and it has not changed.
+func (b *copier) plain(from, to string, st fs.FileInfo) (copied bool, err error) {
+	old, err := os.Lstat(to)
+	if err == nil && old.Size() == st.Size() && old.ModTime().Equal(st.ModTime()) {
+		return false, nil
+	}
+	if err := copyFile(from, to); err != nil {
+		return false, err
+	}
+	if old == nil {
+		b.Files++
+	}
+	return true, os.Chtimes(to, st.ModTime(), st.ModTime())
+}
+
+// database copies one. A tenant's may hold anything, if not by the node's doing: one that SQLite cannot read is copied as it
+// is, so that it costs nobody else their backup. A node's own is not: a backup of half a node is none.
+func (b *copier) database(from, to string) error {
+	err := sqlite.Copy(b.ctx, from, to)
+	name, _ := filepath.Rel(b.data, from)
+	if err == nil || !sqlite.Damaged(err) || !tenants(name) {
+		return err
+	}
+	b.Damaged = append(b.Damaged, fmt.Sprintf("%s: %v", name, err))
+	if err := os.Remove(to); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, suffix := range []string{"", "-wal", "-journal"} {
+		if err := copyFile(from+suffix, to+suffix); err != nil && (suffix == "" || !errors.Is(err, fs.ErrNotExist)) {
+			return err
+		}
+	}
+	return nil
+}
+
+// tenants reports whether a tenant decides what is in a file.
+func tenants(name string) bool {
+	top, _, below := strings.Cut(name, string(filepath.Separator))
+	return below && (top == "d1" || top == "objects")
 }
 
 // side reports whether a file belongs to a database beside it: https://www.sqlite.org/tempfiles.html
@@ -253,7 +291,7 @@ func side(path string) bool {
 }
 
 func copyFile(from, to string) (err error) {
-	in, err := os.OpenFile(from, os.O_RDONLY|unix.O_NOFOLLOW, 0)
+	in, err := os.OpenFile(from, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0) // a pipe would be waited for
 	if err != nil {
 		return err
 	}

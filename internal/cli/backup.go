@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/spf13/cobra"
 )
@@ -16,6 +15,10 @@ type BackupReport struct {
 	Files     int   `json:"files"`
 	Bytes     int64 `json:"bytes"`
 	Running   bool  `json:"running"` // the node ran meanwhile
+
+	Damaged []string `json:"damaged,omitempty"` // files of a tenant's that are no databases any more, and why; copied byte by byte
+	Unknown []string `json:"unknown,omitempty"` // what is in the data directory and not of a node's; copied
+	Skipped []string `json:"skipped,omitempty"` // what is neither file nor directory; not copied
 }
 
 func (app App) backupCmd(std Std) *cobra.Command {
@@ -37,7 +40,7 @@ func (app App) backupCmd(std Std) *cobra.Command {
 			if app.Backup == nil {
 				return errors.New("this build has no backups")
 			}
-			return takeBackup(cmd.Context(), std.Out, app.Backup, data, args[0], asJSON)
+			return takeBackup(cmd.Context(), std, app.Backup, data, args[0], asJSON)
 		},
 	}
 	cmd.Flags().StringVar(&data, "data", defaultData, "`DIR` of the node's data")
@@ -45,18 +48,24 @@ func (app App) backupCmd(std Std) *cobra.Command {
 	return cmd
 }
 
-func takeBackup(ctx context.Context, w io.Writer, backup func(context.Context, string, string) (BackupReport, error), data, to string, asJSON bool) error {
+func takeBackup(ctx context.Context, std Std, backup func(context.Context, string, string) (BackupReport, error), data, to string, asJSON bool) error {
 	r, err := backup(ctx, data, to)
 	if err != nil {
 		return err
 	}
 	if asJSON {
-		return json.NewEncoder(w).Encode(r)
+		return json.NewEncoder(std.Out).Encode(r)
 	}
 	state := "stopped"
 	if r.Running {
 		state = "running"
 	}
-	_, err = fmt.Fprintf(w, "Backed up the %s node in %s to %s: %d databases, %d files, %d bytes.\n", state, data, to, r.Databases, r.Files, r.Bytes)
+	for what, names := range map[string][]string{"is damaged, and was copied as it is": r.Damaged, "is nothing that a node makes; it was copied": r.Unknown,
+		"is neither file nor directory, and was not copied": r.Skipped} {
+		for _, name := range names {
+			fmt.Fprintf(std.Err, "atoll: %q %s\n", name, what)
+		}
+	}
+	_, err = fmt.Fprintf(std.Out, "Backed up the %s node in %s to %s: %d databases, %d files, %d bytes.\n", state, data, to, r.Databases, r.Files, r.Bytes)
 	return err
 }

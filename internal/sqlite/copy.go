@@ -9,7 +9,9 @@ import (
 	"os"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
 	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // magic begins every file of SQLite's: https://www.sqlite.org/fileformat2.html#the_database_header
@@ -17,7 +19,7 @@ const magic = "SQLite format 3\x00"
 
 // IsDatabase reports whether the file at path is one of SQLite's.
 func IsDatabase(path string) (bool, error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0) // neither link nor pipe
 	if err != nil {
 		return false, err
 	}
@@ -25,6 +27,23 @@ func IsDatabase(path string) (bool, error) {
 	head := make([]byte, len(magic))
 	n, _ := f.Read(head) // a short file is none
 	return string(head[:n]) == magic, nil
+}
+
+// copyQuery opens a file that may be anything, as https://sqlite.org/security.html advises: pages are copied as bytes, nothing of
+// the schema is run, a journal that somebody has left beside it is not played back, and no page is mapped.
+const copyQuery = "mode=ro&_pragma=busy_timeout(10000)&_pragma=trusted_schema(0)&_pragma=cell_size_check(1)&_pragma=mmap_size(0)&_pragma=query_only(1)"
+
+// Damaged reports whether an error says that a file is no database, or one that was damaged or left in the middle of a write.
+func Damaged(err error) bool {
+	var e *sqlite.Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	switch e.Code() & 0xff {
+	case sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FORMAT:
+		return true
+	}
+	return e.Code() == sqlite3.SQLITE_READONLY_ROLLBACK || e.Code() == sqlite3.SQLITE_IOERR_SHORT_READ
 }
 
 // Copy makes a file at to, page by page, of the database at from as it is at one moment, and of what its write-ahead log
@@ -41,7 +60,7 @@ func Copy(ctx context.Context, from, to string) (err error) {
 	if to, err = filepath.Abs(to); err != nil {
 		return err
 	}
-	u := url.URL{Scheme: "file", Path: from, RawQuery: "mode=ro&_pragma=busy_timeout(10000)"}
+	u := url.URL{Scheme: "file", Path: from, RawQuery: copyQuery}
 	db, err := sql.Open("sqlite", u.String())
 	if err != nil {
 		return err
@@ -65,6 +84,9 @@ func Copy(ctx context.Context, from, to string) (err error) {
 		}
 		// All pages in one step: a copy in several would begin anew with each write in between.
 		_, err = b.Step(-1)
-		return errors.Join(err, b.Finish())
+		if end := b.Finish(); err == nil { // which says the same again
+			err = end
+		}
+		return err
 	})
 }
