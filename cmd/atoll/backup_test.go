@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
 	"os"
@@ -84,7 +85,7 @@ func TestBackup(t *testing.T) {
 			least[name] = c.Load()
 		}
 		to := filepath.Join(dir, fmt.Sprint("backup-", round))
-		if err := backUp(data, to); err != nil {
+		if _, err := backUp(data, to); err != nil {
 			t.Fatal(err)
 		}
 		most := map[string]int64{}
@@ -102,13 +103,13 @@ func TestBackup(t *testing.T) {
 	for name, c := range counts {
 		last[name] = c.Load()
 	}
-	if err := backUp(data, to); err != nil {
+	if _, err := backUp(data, to); err != nil {
 		t.Fatal(err)
 	}
-	if err := backUp(data, to); err == nil {
+	if _, err := backUp(data, to); err == nil {
 		t.Error("a backup over another one")
 	}
-	if err := backUp(data, filepath.Join(data, "backup")); err == nil {
+	if _, err := backUp(data, filepath.Join(data, "backup")); err == nil {
 		t.Error("a backup into the data directory itself")
 	}
 	if info, err := os.Stat(to); err != nil || info.Mode().Perm() != 0o700 {
@@ -117,19 +118,21 @@ func TestBackup(t *testing.T) {
 	holds(t, startRaw(t, workerd, to), d, d1, last, last)
 }
 
-// backUp runs the command.
-func backUp(data, to string) error {
+// backUp runs the command, and returns what it has written to standard output.
+func backUp(data, to string, flags ...string) ([]byte, error) {
 	self, err := os.Executable()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	parent, name := filepath.Split(data) // by a relative path, as on most command lines
-	cmd := &exec.Cmd{Path: self, Args: []string{"atoll", "backup", "--data", name, to}, Dir: parent}
-	out, err := cmd.CombinedOutput()
+	cmd := &exec.Cmd{Path: self, Args: append([]string{"atoll", "backup", "--data", name, to}, flags...), Dir: parent}
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
 	if err != nil {
-		return fmt.Errorf("%w: %s", err, out)
+		return nil, fmt.Errorf("%w: %s", err, stderr.Bytes())
 	}
-	return nil
+	return out, nil
 }
 
 // holds checks that a node holds what was written before it was made, and counts that were reached meanwhile.

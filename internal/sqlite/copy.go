@@ -47,7 +47,7 @@ func Damaged(err error) bool {
 }
 
 // Copy makes a file at to, page by page, of the database at from as it is at one moment, and of what its write-ahead log
-// holds. Another process may have it open meanwhile, and write; this process must not, as it would lose its locks.
+// holds: to the byte, so that D1's history, which has checksums of pages, fits the copy. Another process may have it open meanwhile, and write; this process must not, as it would lose its locks.
 func Copy(ctx context.Context, from, to string) (err error) {
 	defer func() {
 		if err != nil {
@@ -71,6 +71,21 @@ func Copy(ctx context.Context, from, to string) (err error) {
 		return err
 	}
 	defer conn.Close()
+	// SQLite's way to copy changes the header. What it was is in the first page, read in the transaction that the copy is taken in.
+	if _, err := conn.ExecContext(ctx, "BEGIN"); err != nil {
+		return err
+	}
+	var first []byte
+	if err := conn.QueryRowContext(ctx, "SELECT data FROM sqlite_dbpage('main') WHERE pgno = 1").Scan(&first); err != nil {
+		first = nil // of an engine whose schema this one does not know, or empty
+	}
+	if err := copyPages(conn, to); err != nil || first == nil {
+		return err
+	}
+	return overwrite(to, first)
+}
+
+func copyPages(conn *sql.Conn, to string) error {
 	return conn.Raw(func(driver any) error {
 		source, ok := driver.(interface {
 			NewBackup(string) (*sqlite.Backup, error)
@@ -89,4 +104,14 @@ func Copy(ctx context.Context, from, to string) (err error) {
 		}
 		return err
 	})
+}
+
+// overwrite writes the first page of a database that nobody has open.
+func overwrite(path string, page []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(page, 0)
+	return errors.Join(err, f.Close())
 }
