@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/net/websocket"
 
@@ -33,6 +34,7 @@ class Counter extends DurableObject {
 		const said = await fetch("http://elsewhere.example/").then((r) => r.text(), String);
 		await this.ctx.storage.put("said", SCRIPT + ": " + said);
 	}
+	async slow(ms) { await this.ctx.storage.put("said", "begun"); await scheduler.wait(ms); await this.hit(); return Date.now(); }
 	said() { return this.ctx.storage.get("said"); }
 	fetch() {
 		const { 0: client, 1: server } = new WebSocketPair();
@@ -52,6 +54,7 @@ export default { async fetch(request, env) {
 	const stub = env[binding].getByName("a");
 	if (request.headers.get("upgrade")) return stub.fetch(request);
 	if (call === "wake") { await stub.wake(Number(arg)); return new Response("set"); }
+	if (call === "slow") return new Response(await stub.slow(Number(arg)));
 	if (call === "said") return new Response(await stub.said());
 	return Response.json(await stub.hit());
 } };`
@@ -277,5 +280,39 @@ func TestObjectsTransferFromElsewhere(t *testing.T) {
 	}
 	if _, body := r.get("victim", "/ONE/hit"); !strings.Contains(body, `"n":2`) {
 		t.Errorf("the victim's object: %s", body)
+	}
+}
+
+// A transfer waits for what the other script's objects have begun, in a process of a version before, too: what they write then
+// goes along.
+func TestObjectsTransferWaits(t *testing.T) {
+	r := newRig(t, node.Config{})
+	r.dispatcher(dispatchByHost, nil)
+	r.moverOK("alice", keeperBindings(map[string]any{"new_tag": "v1", "new_sqlite_classes": []string{"One"}}, "One"))
+	r.get("alice", "/ONE/hit")
+	written := make(chan string, 1)
+	go func() {
+		_, body := r.get("alice", "/ONE/slow/3000")
+		written <- body
+	}()
+	r.until("the call to be under way", func() bool {
+		select {
+		case body := <-written:
+			t.Fatalf("the call was answered: %s", body)
+		default:
+		}
+		_, said := r.get("alice", "/ONE/said")
+		return said == "begun"
+	})
+	r.moverOK("alice", keeperBindings(nil))
+	r.moverOK("bob", keeperBindings(taking("alice", "One", "One"), "One"))
+	moved := time.Now()
+	var at int64
+	body := <-written
+	if _, err := fmt.Sscan(body, &at); err != nil || time.UnixMilli(at).After(moved) {
+		t.Errorf("the object wrote at %s, the class was transferred at %d", body, moved.UnixMilli())
+	}
+	if _, body := r.get("bob", "/ONE/hit"); !strings.Contains(body, `"n":3,"memory":1`) {
+		t.Errorf("the object counts %s", body)
 	}
 }
