@@ -71,6 +71,8 @@ type Options struct {
 
 // Dispatcher owns the isolate processes of a node.
 type Dispatcher struct {
+	alarmLooks alarmLooks
+
 	lg     *slog.Logger
 	source Source
 	start  Starter

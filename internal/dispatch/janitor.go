@@ -22,6 +22,7 @@ const busy = 0.7
 func (d *Dispatcher) Run(ctx context.Context) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	defer d.alarmLooks.runs.Wait()
 	seen := map[*isolate.Process]usage{}
 	var cpu processors
 	for {
@@ -30,7 +31,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 			return nil
 		case now := <-tick.C:
 			seen = d.scale(seen, now, cpu.idle() > d.opts.MinIdle)
-			d.stopIdle(now, memoryShort(d.opts.MinMemory))
+			d.stopIdle(ctx, now, memoryShort(d.opts.MinMemory))
 		}
 	}
 }
@@ -140,13 +141,14 @@ func (s *script) mayStart(version *atoll.Version) bool {
 
 // stopIdle retires processes that have been idle for long, and while memory is short the least recently used of all that
 // hold nothing. Scripts that nobody has asked for and that have no process are forgotten.
-func (d *Dispatcher) stopIdle(now time.Time, short bool) {
+func (d *Dispatcher) stopIdle(ctx context.Context, now time.Time, short bool) {
 	type idle struct {
 		s    *script
 		p    *isolate.Process
 		last time.Time
 	}
 	var rest []idle
+	d.alarmLooks.prune()
 	for _, s := range d.all() {
 		s.mu.Lock()
 		procs, unused := slices.Clone(s.procs), now.Sub(s.lastUse) > d.opts.IdleAfter
@@ -159,10 +161,10 @@ func (d *Dispatcher) stopIdle(now time.Time, short bool) {
 			switch {
 			case holds > 0:
 			case now.Sub(last) > d.opts.IdleAfter:
-				if !d.alarmed(p, now) {
+				if !d.alarmed(ctx, p, now) {
 					d.stop(s, p)
 				}
-			case short && !d.alarmed(p, now):
+			case short && !d.alarmed(ctx, p, now):
 				rest = append(rest, idle{s, p, last})
 			}
 		}

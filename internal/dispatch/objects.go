@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"sync"
 	"time"
 
 	"atoll.dev/atoll/internal/atoll"
@@ -195,18 +196,74 @@ func (s *script) asleep(ctx context.Context) (out *invocation.Outbound, yes bool
 // alarmSoon is how long before an alarm a process is not worth stopping, at the most.
 const alarmSoon = time.Minute
 
-// alarmed tells whether an alarm of the process's objects is about to ring, or is ringing.
-func (d *Dispatcher) alarmed(p *isolate.Process, now time.Time) bool {
-	if d.opts.Alarms == nil {
+// alarmFresh is for how long what was found of a process's alarms is believed.
+const alarmFresh = 5 * time.Second
+
+// alarmLooks are what was found of the alarms of idle processes. They are read in the background: a file of many takes a
+// while, and others are not to wait for it.
+type alarmLooks struct {
+	mu   sync.Mutex
+	all  map[*isolate.Process]*alarmLook
+	runs sync.WaitGroup
+}
+
+type alarmLook struct {
+	busy bool
+	when time.Time // found; zero: nothing has been
+	calm bool      // nothing is about to ring
+}
+
+// alarmed tells whether an alarm of the process's objects is about to ring, or is ringing, or may be: it is looked at again
+// in a second.
+func (d *Dispatcher) alarmed(ctx context.Context, p *isolate.Process, now time.Time) bool {
+	if d.opts.Alarms == nil || len(p.Spec.Classes) == 0 {
 		return false
 	}
+	ls := &d.alarmLooks
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	l := ls.all[p]
+	if l == nil {
+		if ls.all == nil {
+			ls.all = map[*isolate.Process]*alarmLook{}
+		}
+		l = &alarmLook{}
+		ls.all[p] = l
+	}
+	if !l.busy {
+		l.busy = true
+		ls.runs.Go(func() {
+			calm := d.calm(ctx, p, now)
+			ls.mu.Lock()
+			defer ls.mu.Unlock()
+			l.busy, l.when, l.calm = false, time.Now(), calm
+		})
+	}
+	return !l.calm || time.Since(l.when) > alarmFresh
+}
+
+// calm tells that no alarm of the process's objects is about to ring.
+func (d *Dispatcher) calm(ctx context.Context, p *isolate.Process, now time.Time) bool {
 	for _, c := range p.Spec.Classes {
-		at, ok, err := d.opts.Alarms.NextAlarm(context.Background(), c.ID)
+		at, ok, err := d.opts.Alarms.NextAlarm(ctx, c.ID)
 		if err != nil || ok && at.Before(now.Add(min(alarmSoon, d.opts.IdleAfter))) {
-			return true // it is looked at again in a second
+			return false
 		}
 	}
-	return false
+	return true
+}
+
+// prune forgets the processes that have ended.
+func (ls *alarmLooks) prune() {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	for p := range ls.all {
+		select {
+		case <-p.Done():
+			delete(ls.all, p)
+		default:
+		}
+	}
 }
 
 // rest hands the alarms of a process that has ended over.

@@ -29,6 +29,24 @@ const maxAlarms = 1 << 30
 // errTorn says that the file was changed while it was copied.
 var errTorn = errors.New("the alarms were changed meanwhile")
 
+// A file of so many bytes or more is read beside no other such, so that a script with large ones has the small ones of others
+// wait for nothing; of those, a few are read at once.
+const (
+	largeAlarms = 4 << 20
+	smallReads  = 4
+)
+
+// steadyAfter is how long after its last change a file is known by its size and time: the kernel's clock has ticks of some
+// milliseconds.
+const steadyAfter = time.Second
+
+// stamped is when the next alarm of a class is due as long as its files are as they were.
+type stamped struct {
+	state state
+	at    time.Time
+	ok    bool
+}
+
 // NextAlarm tells when the next alarm of a class's objects is due, whether or not a process uses them. It reads a copy: the
 // file belongs to the process, which must neither wait for the node nor find files of the node's beside it.
 func (s *Store) NextAlarm(ctx context.Context, class string) (at time.Time, ok bool, err error) {
@@ -47,21 +65,55 @@ func (s *Store) NextAlarm(ctx context.Context, class string) (at time.Time, ok b
 }
 
 func (s *Store) nextAlarm(ctx context.Context, class string) (at time.Time, ok bool, err error) {
-	tmp, err := os.MkdirTemp(s.root, "alarms-")
-	if err != nil {
-		return at, false, err
-	}
-	defer os.RemoveAll(tmp)
-	from, to := filepath.Join(s.dir(class), alarmsFile), filepath.Join(tmp, alarmsFile)
+	from := filepath.Join(s.dir(class), alarmsFile)
 	before, err := stamp(from)
 	if errors.Is(err, fs.ErrNotExist) {
+		s.forgetAlarms(class)
 		return at, false, nil
 	}
 	if err != nil {
 		return at, false, err
 	}
+	s.alarmsMu.Lock()
+	known, there := s.alarms[class]
+	s.alarmsMu.Unlock()
+	if there && known.state == before {
+		return known.at, known.ok, nil
+	}
+	if at, ok, err = s.readCopy(ctx, from, before); err == nil && before.steady(time.Now()) {
+		s.alarmsMu.Lock()
+		s.alarms[class] = stamped{before, at, ok}
+		s.alarmsMu.Unlock()
+	}
+	return at, ok, err
+}
+
+func (s *Store) forgetAlarms(class string) {
+	s.alarmsMu.Lock()
+	defer s.alarmsMu.Unlock()
+	delete(s.alarms, class)
+}
+
+// readCopy reads a copy of the file, whose state is given.
+func (s *Store) readCopy(ctx context.Context, from string, before state) (at time.Time, ok bool, err error) {
+	reads := s.smallReads
+	if before[0].size+before[1].size >= largeAlarms {
+		reads = s.largeReads
+	}
+	select {
+	case reads <- struct{}{}:
+		defer func() { <-reads }()
+	case <-ctx.Done():
+		return at, false, context.Cause(ctx)
+	}
+	tmp, err := os.MkdirTemp(s.root, "alarms-")
+	if err != nil {
+		return at, false, err
+	}
+	defer os.RemoveAll(tmp)
+	to := filepath.Join(tmp, alarmsFile)
 	for _, suffix := range []string{"", "-wal"} {
-		if err := copyFile(from+suffix, to+suffix); err != nil && !(suffix != "" && errors.Is(err, fs.ErrNotExist)) {
+		if err := copyFile(ctx, from+suffix, to+suffix); err != nil && !(suffix != "" && errors.Is(err, fs.ErrNotExist)) {
 			return at, false, err
 		}
 	}
@@ -71,11 +123,18 @@ func (s *Store) nextAlarm(ctx context.Context, class string) (at time.Time, ok b
 	return readAlarms(ctx, to)
 }
 
-// stamp tells one state of a database's files from another.
-func stamp(path string) (st [2]struct {
+// state tells one state of a database's files, itself and its log, from another.
+type state [2]struct {
 	size int64
 	at   time.Time
-}, err error) {
+}
+
+// steady tells whether a change that comes now would show.
+func (st state) steady(now time.Time) bool {
+	return now.Sub(st[0].at) > steadyAfter && now.Sub(st[1].at) > steadyAfter
+}
+
+func stamp(path string) (st state, err error) {
 	for i, suffix := range []string{"", "-wal"} {
 		info, err := os.Lstat(path + suffix)
 		if i > 0 && errors.Is(err, fs.ErrNotExist) {
@@ -90,7 +149,7 @@ func stamp(path string) (st [2]struct {
 }
 
 // copyFile copies a regular file of a directory that a tenant's process may write to.
-func copyFile(from, to string) error {
+func copyFile(ctx context.Context, from, to string) error {
 	in, err := os.OpenFile(from, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0) // no link, and no pipe that is waited for
 	if err != nil {
 		return err
@@ -107,7 +166,15 @@ func copyFile(from, to string) error {
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(out, io.LimitReader(in, maxAlarms))
+	const chunk = 16 << 20
+	for left := int64(maxAlarms); err == nil && left > 0; left -= chunk {
+		if err = context.Cause(ctx); err == nil {
+			_, err = io.CopyN(out, in, chunk)
+		}
+	}
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
 	return errors.Join(err, out.Close())
 }
 

@@ -20,6 +20,7 @@ type Clock struct {
 	again time.Duration // after which a failure is tried again
 
 	looks chan struct{} // there is something to look at
+	found chan found
 
 	mu    sync.Mutex
 	ended map[string]bool // classes to be looked at
@@ -28,7 +29,7 @@ type Clock struct {
 // NewClock returns a Clock that has the process of a class's objects started by wake, which does nothing where it runs, and
 // returns a fault of kind NotFound where there is no such class any more.
 func NewClock(lg *slog.Logger, store *Store, wake func(ctx context.Context, class string) error) *Clock {
-	return &Clock{lg: lg, store: store, wake: wake, again: 5 * time.Second, looks: make(chan struct{}, 1), ended: map[string]bool{}}
+	return &Clock{lg: lg, store: store, wake: wake, again: 5 * time.Second, looks: make(chan struct{}, 1), found: make(chan found), ended: map[string]bool{}}
 }
 
 // Ended says that a process which used the classes has ended.
@@ -55,39 +56,66 @@ func (c *Clock) Run(ctx context.Context) error {
 	}
 	c.Ended(classes...)
 	next := map[string]time.Time{} // when a class's first alarm is due
-	var group errgroup.Group
+	reading := map[string]bool{}   // classes that are being looked at; true: their process has ended once more
+	var group, reads errgroup.Group
+	defer reads.Wait()
 	defer group.Wait()
 	group.SetLimit(wakers)
 	for {
-		c.look(ctx, next)
+		c.look(ctx, &reads, next, reading)
 		timer := time.NewTimer(c.ring(ctx, &group, next))
 		select {
 		case <-ctx.Done():
 			timer.Stop()
 			return nil
 		case <-c.looks:
+		case f := <-c.found:
+			again := reading[f.class]
+			delete(reading, f.class)
+			switch {
+			case again:
+				c.Ended(f.class)
+			case f.ok:
+				next[f.class] = f.at
+			}
 		case <-timer.C:
 		}
 		timer.Stop()
 	}
 }
 
-// look reads the alarms of the classes whose processes have ended.
-func (c *Clock) look(ctx context.Context, next map[string]time.Time) {
+// found is what a look at a class has found.
+type found struct {
+	class string
+	at    time.Time
+	ok    bool // there is an alarm
+}
+
+// look has the alarms of the classes read whose processes have ended. None waits for another's, which may be large.
+func (c *Clock) look(ctx context.Context, reads *errgroup.Group, next map[string]time.Time, reading map[string]bool) {
 	c.mu.Lock()
 	ended := c.ended
 	c.ended = map[string]bool{}
 	c.mu.Unlock()
 	for class := range ended {
 		delete(next, class)
-		at, ok, err := c.store.NextAlarm(ctx, class)
-		switch {
-		case err != nil:
-			c.lg.Warn("alarms of Durable Objects cannot be read: their process is started for it", "class", class, "err", err)
-			next[class] = time.Now()
-		case ok:
-			next[class] = at
+		if _, busy := reading[class]; busy {
+			reading[class] = true
+			continue
 		}
+		reading[class] = false
+		reads.Go(func() error {
+			at, ok, err := c.store.NextAlarm(ctx, class)
+			if err != nil && ctx.Err() == nil {
+				c.lg.Warn("alarms of Durable Objects cannot be read: their process is started for it", "class", class, "err", err)
+				at, ok = time.Now(), true
+			}
+			select {
+			case c.found <- found{class, at, ok}:
+			case <-ctx.Done():
+			}
+			return nil
+		})
 	}
 }
 

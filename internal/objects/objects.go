@@ -24,6 +24,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -35,6 +36,11 @@ import (
 type Store struct {
 	lg   *slog.Logger
 	root string
+
+	smallReads, largeReads chan struct{} // hold a token for each file of alarms that is being read
+
+	alarmsMu sync.Mutex
+	alarms   map[string]stamped // by class
 }
 
 // Open opens DIR/objects, and makes it where it is missing.
@@ -46,7 +52,8 @@ func Open(lg *slog.Logger, dir string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open storage of Durable Objects: %w", err)
 	}
-	return &Store{lg, root}, nil
+	return &Store{lg: lg, root: root, alarms: map[string]stamped{},
+		smallReads: make(chan struct{}, smallReads), largeReads: make(chan struct{}, 1)}, nil
 }
 
 // Root is the directory that holds those of the classes, each named by its class's id.
