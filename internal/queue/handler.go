@@ -82,6 +82,9 @@ func (b *binding) serve(r *http.Request) (any, error) {
 		return nil, fault.New(fault.TooLarge, codeMessage, "the batch is too large")
 	}
 	list, err := parseSent(r.URL.Path, r.Header.Get("X-Msg-Fmt"), body)
+	if err == nil && r.URL.Path == "/batch" {
+		err = checkLargest(list)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -152,8 +153,10 @@ func (p *pump) look(ctx context.Context, batch, retention int64, at time.Time) e
 		return nil
 	}
 	p.mu.Lock()
-	limit := len(p.held) + window
+	// What is settled meanwhile may be found as it was before, and its end looks again.
+	held := maps.Clone(p.held)
 	p.mu.Unlock()
+	limit := len(held) + window
 	found, err := sqlite.All(ctx, p.s.db.Reads(), scanEntry,
 		`SELECT seq, due, size FROM messages WHERE queue = ? AND due <= ? AND stored > ? ORDER BY due, seq LIMIT ?`,
 		p.q.num, at.UnixMilli(), at.UnixMilli()-retention*1000, limit)
@@ -163,13 +166,11 @@ func (p *pump) look(ctx context.Context, batch, retention int64, at time.Time) e
 	}
 	p.more = len(found) == limit
 	p.due = p.due[:0]
-	p.mu.Lock()
 	for _, e := range found {
-		if !p.held[e.seq] {
+		if !held[e.seq] {
 			p.due = append(p.due, e)
 		}
 	}
-	p.mu.Unlock()
 	next, err := sqlite.One(ctx, p.s.db.Reads(), sqlite.Value[int64],
 		`SELECT due FROM messages WHERE queue = ? AND due > ? ORDER BY due LIMIT 1`, p.q.num, at.UnixMilli())
 	p.next = time.Time{}

@@ -184,6 +184,37 @@ func TestDelays(t *testing.T) {
 	})
 }
 
+// What is settled while the pump looks for more is not delivered as it was before: a retry waits for its delay, though
+// batches end all the time.
+func TestRetriesWaitAmongOthers(t *testing.T) {
+	hour := int64(3600)
+	k := &sink{say: func(b *Batch) (Outcome, error) {
+		o := Outcome{OK: true, Retries: map[string]*int64{}}
+		for _, m := range b.Messages {
+			if m.Attempts == 1 {
+				o.Retries[m.ID] = &hour
+			}
+		}
+		return o, nil
+	}}
+	bubble(t, k.deliver, func(t *testing.T, r *rig) {
+		id := r.make("jobs")
+		r.consume(id, func(c *Consumer) { c.Wait, c.Batch, c.Concurrency = 0, 1, 50 })
+		for i := range 30 {
+			texts := make([]string, 20)
+			for j := range texts {
+				texts[j] = fmt.Sprint(i, "-", j)
+			}
+			r.put("jobs", texts...)
+		}
+		if early := k.got(59 * time.Minute); strings.Contains(early, "/2") {
+			t.Errorf("%d of 600 retries are early", strings.Count(early, "/2"))
+		}
+		want(t, strings.Count(k.got(time.Minute), "/2"), 600)
+		want(t, r.count(id), int64(0))
+	})
+}
+
 func TestPause(t *testing.T) {
 	k := &sink{}
 	bubble(t, k.deliver, func(t *testing.T, r *rig) {

@@ -120,6 +120,21 @@ func (s *Store) send(ctx context.Context, q *queue, delay *int64, list []Outgoin
 	return nil
 }
 
+// checkLargest refuses a batch for its largest message, in other words than those for a single one.
+func checkLargest(list []Outgoing) error {
+	if len(list) > MaxBatch {
+		return nil // which is told of first
+	}
+	largest := 0
+	for _, m := range list {
+		largest = max(largest, len(m.Body))
+	}
+	if largest > MaxMessage {
+		return fault.Newf(fault.TooLarge, codeMessage, "message in batch has length %d bytes which exceeds single message size limit of %d", largest, MaxMessage)
+	}
+	return nil
+}
+
 func checkBatch(list []Outgoing) (more held, err error) {
 	if len(list) == 0 {
 		return more, fault.New(fault.Invalid, codeMessage, "a batch must have at least one message")
