@@ -99,6 +99,9 @@ func onMiniflare(t *testing.T, code string, more map[string]any) string {
 	t.Cleanup(func() {
 		cmd.Process.Signal(syscall.SIGTERM)
 		cmd.Wait()
+		if t.Failed() {
+			t.Logf("miniflare's log:\n%.5000s", said.String())
+		}
 	})
 	line := make([]byte, 200)
 	size, err := out.Read(line)
