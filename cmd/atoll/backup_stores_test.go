@@ -1,12 +1,10 @@
 package main
 
 import (
-	"database/sql"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"os"
@@ -42,7 +40,12 @@ const everyStore = `export default { async fetch(request, env) {
 			return [await env.KV.get("k"), await o.text() === "kept".repeat(200000)].join();
 		},
 		async sql() { return JSON.stringify((await env.DB.prepare(await request.text()).all()).results); },
-		async cache() { const c = await caches.open("c"); await c.put("http://x.example/", new Response("c".repeat(500000), { headers: { "cache-control": "max-age=600" } })); return "cached"; },
+		async cache() {
+			const c = await caches.open("c"), long = "c".repeat(500000);
+			await c.put("http://x.example/" + arg, new Response(long, { headers: { "cache-control": "max-age=600" } }));
+			const kept = await c.match("http://x.example/" + arg);
+			return !kept ? "not kept" : await kept.text() === long ? "cached" : "damaged";
+		},
 	}[method];
 	try { return new Response(await answer(arg)); } catch (e) { return new Response(e.stack, { status: 500 }); }
 } }`
@@ -97,6 +100,7 @@ type filled struct {
 	t                       *testing.T
 	node                    *rawNode
 	queue, database, upload string
+	values, secret          string // paths of the API
 	bookmark                string // of the database when it held one row
 }
 
@@ -114,9 +118,11 @@ func fillStores(t *testing.T, n *rawNode, data string) *filled {
 	var db struct{ UUID string }
 	f.made("/d1/database", `{"name":"every"}`, &db)
 	var store struct{ ID string }
+	var secrets []struct{ ID string }
 	f.made("/secrets_store/stores", `{"name":"every"}`, &store)
-	f.made("/secrets_store/stores/"+store.ID+"/secrets", `[{"name":"key","value":"hush","scopes":["workers"]}]`, nil)
-	f.queue, f.database = queue.ID, db.UUID
+	f.made("/secrets_store/stores/"+store.ID+"/secrets", `[{"name":"key","value":"hush","scopes":["workers"]}]`, &secrets)
+	f.queue, f.database, f.values = queue.ID, db.UUID, "/storage/kv/namespaces/"+ns.ID+"/values/"
+	f.secret = "/secrets_store/stores/" + store.ID + "/secrets/" + secrets[0].ID
 	n.put(t, "/workers/scripts/stores", everyStore,
 		map[string]string{"type": "kv_namespace", "name": "KV", "namespace_id": ns.ID},
 		map[string]string{"type": "r2_bucket", "name": "BUCKET", "bucket_name": "every"},
@@ -146,7 +152,7 @@ func fillStores(t *testing.T, n *rawNode, data string) *filled {
 	f.asked("POST", "stores", "/sql", "INSERT INTO t VALUES (2)", "[]")
 	f.upload = f.ask("POST", "stores", "/begin", "")
 	f.asked("POST", "stores", "/points", "", "written")
-	f.points(data)
+	f.waitPoints(data, 3)
 	f.asked("GET", "ledger", "/o/add/7", "", "added")
 	f.asked("GET", "ledger", "/o/ring/12000", "", "set")
 	return f
@@ -161,7 +167,9 @@ func (f *filled) restored(n *rawNode, data string) {
 	f.asked("GET", "stores", "/secret", "", "hush")
 	f.asked("GET", "site", "/page.txt", "", "an asset")
 	f.asked("POST", "stores", "/complete", f.upload, "true,backup")
-	f.points(data)
+	if n := f.countPoints(data); n != 3 {
+		t.Errorf("the copy has %d points", n)
+	}
 	f.asked("POST", "stores", "/sql", "SELECT n FROM t ORDER BY n", `[{"n":1},{"n":2}]`)
 	if status := n.do(t, "POST", "/d1/database/"+f.database+"/time_travel/restore?bookmark="+f.bookmark, "", nil, nil); status != 200 {
 		t.Errorf("time travel on the copy: %d", status)
@@ -214,28 +222,6 @@ func (f *filled) rings(data string) {
 	}
 }
 
-// points waits until the points are in the file: nothing reads them yet, and they are written once a second.
-func (f *filled) points(data string) {
-	f.t.Helper()
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(data, "analytics.db")+"?mode=ro&_pragma=busy_timeout(10000)")
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	defer db.Close()
-	n, sum, end := 0, 0.0, time.Now().Add(20*time.Second)
-	for n < 3 {
-		if time.Now().After(end) {
-			f.t.Fatalf("%d points", n)
-		}
-		if err := db.QueryRow("SELECT count(*), total(double1) FROM points WHERE index1 = 'backed-up'").Scan(&n, &sum); err != nil {
-			f.t.Fatal(err)
-		}
-	}
-	if n != 3 || sum != 3 {
-		f.t.Errorf("%d points of %v", n, sum)
-	}
-}
-
 type backupReport struct {
 	Running                   bool
 	Damaged, Unknown, Skipped []string
@@ -276,19 +262,11 @@ func (f *filled) ask(method, script, path, body string) string {
 		f.t.Fatal(err)
 	}
 	req.Host = script + ".atoll.localhost"
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		f.t.Fatal(err)
+	status, text := f.send(req)
+	if status != 200 {
+		return fmt.Sprintf("%d %s", status, text)
 	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	if resp.StatusCode != 200 {
-		return fmt.Sprintf("%d %s", resp.StatusCode, b)
-	}
-	return string(b)
+	return text
 }
 
 func (f *filled) asked(method, script, path, body, want string) {
