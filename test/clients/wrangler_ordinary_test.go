@@ -145,6 +145,8 @@ func TestWranglerUnserved(t *testing.T) {
 	w.ok("r2", "bucket", "create", "gallery")
 	for _, c := range []struct{ what, command string }{
 		{"locks of buckets", "r2 bucket lock list gallery"},
+		{"CORS rules of buckets", "r2 bucket cors list gallery"},
+		{"Sippy", "r2 bucket sippy get gallery"},
 		{"public addresses of buckets", "r2 bucket domain list gallery"},
 		{"public addresses of buckets", "r2 bucket dev-url get gallery"},
 		{"notifications of buckets", "r2 bucket notification list gallery"},
@@ -158,6 +160,7 @@ func TestWranglerUnserved(t *testing.T) {
 		{"Pages", "pages project list"},
 		{"client certificates", "mtls-certificate list"},
 		{"VPC services", "vpc service list"},
+		{"live tails", "tail worker"},
 		{"event subscriptions", "queues subscription get q --id 0123456789abcdef0123456789abcdef"},
 	} {
 		matches(t, w.fails(strings.Fields(c.command)...), "this node does not serve "+c.what+" yet")

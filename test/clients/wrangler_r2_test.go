@@ -43,10 +43,22 @@ func TestWranglerR2(t *testing.T) {
 	matches(t, info, `object_count:\s+2`)
 	matches(t, info, `bucket_size:\s+4\.19 MB`)
 
+	w.okInput("piped", "r2", "object", "put", "customer-bucket/piped", "--remote", "--pipe", "--content-type", "text/x-piped")
+	w.write("bulk.json", `[{"key":"many/hello","file":"hello.bin"},{"key":"many/big","file":"big.bin"}]`)
+	matches(t, w.ok("r2", "bulk", "put", "customer-bucket", "--remote", "--filename", "bulk.json"), `2 out of 2`)
+	for key, want := range map[string]string{"piped": "piped", "many/hello": "\x00\xff\r\n hello", "many/big": big} {
+		got := n.call("GET", n.acct()+"/r2/buckets/customer-bucket/objects/"+key, "", "")
+		if got.Body != want || (got.Header.Get("Content-Type") == "text/x-piped") != (key == "piped") {
+			t.Errorf("%s: %d bytes %v", key, len(got.Body), got.Header)
+		}
+	}
+
 	matches(t, w.fails("r2", "object", "get", "customer-bucket/nope", "--remote", "--pipe"), `(?i)does not exist`)
 	matches(t, w.fails("r2", "bucket", "delete", "customer-bucket"), `10008`)
 	w.ok("r2", "object", "delete", "customer-bucket/dir/hello.txt", "--remote")
-	w.ok("r2", "object", "delete", "customer-bucket/big", "--remote")
+	if got := n.call("DELETE", n.acct()+"/r2/buckets/customer-bucket/objects", "application/json", `["big","piped","many/hello","many/big"]`); got.Status != 200 {
+		t.Errorf("deleting the rest: %d %s", got.Status, got.Body)
+	}
 	w.ok("r2", "bucket", "delete", "customer-bucket")
 	matches(t, w.fails("r2", "bucket", "info", "customer-bucket"), `10006`)
 	matches(t, w.fails("r2", "bucket", "lifecycle", "list", "customer-bucket"), `10015`)
