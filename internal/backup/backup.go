@@ -256,8 +256,9 @@ func (b *copier) plain(from, to string, st fs.FileInfo) (copied bool, err error)
 // database copies one. A tenant's may hold anything, if not by the node's doing: one that SQLite cannot read is copied as it
 // is, so that it costs nobody else their backup. A node's own is not: a backup of half a node is none.
 func (b *copier) database(from, to string) error {
-	err := sqlite.Copy(b.ctx, from, to)
 	name, _ := filepath.Rel(b.data, from)
+	objects := strings.HasPrefix(name, "objects"+string(filepath.Separator)) // their processes write those files
+	err := sqlite.Copy(b.ctx, from, to, !objects)
 	if err == nil || !sqlite.Damaged(err) || !tenants(name) {
 		return err
 	}

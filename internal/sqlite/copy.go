@@ -47,8 +47,9 @@ func Damaged(err error) bool {
 }
 
 // Copy makes a file at to, page by page, of the database at from as it is at one moment, and of what its write-ahead log
-// holds: to the byte, so that D1's history, which has checksums of pages, fits the copy. Another process may have it open meanwhile, and write; this process must not, as it would lose its locks.
-func Copy(ctx context.Context, from, to string) (err error) {
+// holds. An exact one is the same to the byte, so that D1's history, which has checksums of pages, fits it; for that the schema
+// is parsed, which another program may have written, so it is for files that this one's engines alone write to. Another process may have it open meanwhile, and write; this process must not, as it would lose its locks.
+func Copy(ctx context.Context, from, to string, exact bool) (err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("copy %s: %w", from, Full(err))
@@ -71,6 +72,9 @@ func Copy(ctx context.Context, from, to string) (err error) {
 		return err
 	}
 	defer conn.Close()
+	if !exact {
+		return copyPages(conn, to)
+	}
 	// SQLite's way to copy changes the header. What it was is in the first page, read in the transaction that the copy is taken in.
 	if _, err := conn.ExecContext(ctx, "BEGIN"); err != nil {
 		return err

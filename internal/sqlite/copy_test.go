@@ -60,7 +60,7 @@ func TestCopyIsExact(t *testing.T) {
 		err = errors.Join(err, err2, os.WriteFile(cold+suffix, b, 0o600))
 	}
 	to := filepath.Join(t.TempDir(), "copy.db")
-	if err := errors.Join(err, Copy(t.Context(), cold, to), db.Close()); err != nil { // which writes its log into the file
+	if err := errors.Join(err, Copy(t.Context(), cold, to, true), db.Close()); err != nil { // which writes its log into the file
 		t.Fatal(err)
 	}
 	got, err := os.ReadFile(to)
@@ -92,7 +92,7 @@ func TestCopyWhileWritten(t *testing.T) {
 	last := int64(0)
 	for i := range 10 {
 		to := filepath.Join(t.TempDir(), "copy.db")
-		if err := Copy(t.Context(), path, to); err != nil {
+		if err := Copy(t.Context(), path, to, i%2 == 0); err != nil {
 			t.Fatal(err)
 		}
 		if ok, err := IsDatabase(to); !ok || err != nil {
@@ -113,7 +113,7 @@ func TestCopyWhileWritten(t *testing.T) {
 		last = a
 		db.Close()
 	}
-	if err := Copy(t.Context(), filepath.Join(t.TempDir(), "none.db"), path+".none"); err == nil {
+	if err := Copy(t.Context(), filepath.Join(t.TempDir(), "none.db"), path+".none", true); err == nil {
 		t.Error("a copy of nothing")
 	}
 }
