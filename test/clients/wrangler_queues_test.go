@@ -62,12 +62,49 @@ func TestWranglerQueues(t *testing.T) {
 	matches(t, w.ok("queues", "consumer", "http", "add", "jobs", "--batch-size", "3", "--visibility-timeout-secs", "60"), `Added consumer to queue jobs`)
 	matches(t, w.ok("queues", "consumer", "http", "list", "jobs"), `60000`)
 	matches(t, w.ok("queues", "info", "jobs"), `HTTP Pull Consumer`)
-	w.ok("queues", "purge", "jobs", "--force")
+	n.purges(w, "jobs")
 	w.ok("queues", "consumer", "http", "remove", "jobs")
 	matches(t, w.ok("queues", "subscription", "list", "jobs"), `No event subscriptions`)
 	w.ok("queues", "delete", "jobs")
 	if out := w.ok("queues", "list"); strings.Contains(out, "jobs") {
 		t.Errorf("the deleted queue is listed:\n%s", out)
+	}
+}
+
+// purges has wrangler empty a queue that has messages, and looks at the purge's status.
+func (n *node) purges(w *wrangler, name string) {
+	n.t.Helper()
+	var list []struct {
+		ID string `json:"queue_id"`
+	}
+	n.result("GET", n.acct()+"/queues?name="+name, "", "", &list)
+	if len(list) != 1 {
+		n.t.Fatalf("queues named %s: %v", name, list)
+	}
+	queue := n.acct() + "/queues/" + list[0].ID
+	backlog := func() (count int) {
+		var m struct {
+			Count int `json:"backlog_count"`
+		}
+		n.result("GET", queue+"/metrics", "", "", &m)
+		return m.Count
+	}
+	n.result("POST", queue+"/messages/batch", "application/json", `{"messages":[{"body":1},{"body":2,"delay_seconds":60}]}`, nil)
+	if got := backlog(); got != 2 {
+		n.t.Fatalf("%d messages, want 2", got)
+	}
+	w.fails("queues", "purge", name) // it asks, and nobody answers
+	if got := backlog(); got != 2 {
+		n.t.Errorf("%d messages after a purge that was not confirmed", got)
+	}
+	matches(n.t, w.ok("queues", "purge", name, "--force"), `Purged Queue '`+name+`'`)
+	var status struct {
+		Completed bool
+		StartedAt time.Time `json:"started_at"`
+	}
+	n.result("GET", queue+"/purge", "", "", &status)
+	if got := backlog(); got != 0 || !status.Completed || time.Since(status.StartedAt) > time.Minute {
+		n.t.Errorf("%d messages after a purge, %+v", got, status)
 	}
 }
 
