@@ -138,10 +138,10 @@ func (s *Store) settle(ctx context.Context, q *queue, c *Consumer, v verdicts) e
 		moved, err = move(ctx, tx, q.num, dead.num, fit, at)
 		return err
 	})
+	if dead != nil {
+		defer dead.unexpect(reserved)
+	}
 	if err != nil {
-		if dead != nil {
-			dead.charge(reserved.minus())
-		}
 		return fmt.Errorf("settle batch of queue %s: %w", q.id, err)
 	}
 	q.charge(gone.minus())
@@ -150,12 +150,13 @@ func (s *Store) settle(ctx context.Context, q *queue, c *Consumer, v verdicts) e
 	}
 	if dead != nil {
 		q.charge(moved.minus())
+		dead.charge(moved)
 		dead.poke()
 	}
 	return nil
 }
 
-// admit charges a dead letter queue with those of a queue's messages that it has room for.
+// admit tells for which of a queue's messages a dead letter queue has room, and has it keep that.
 func (s *Store) admit(ctx context.Context, tx sqlite.Session, q, dead *queue, seqs []int64) (fit, back []int64, charged held, err error) {
 	type message struct{ seq, size int64 }
 	list, err := sqlite.All(ctx, tx, func(r sqlite.Row) (m message, err error) {
@@ -164,7 +165,7 @@ func (s *Store) admit(ctx context.Context, tx sqlite.Session, q, dead *queue, se
 	}, `SELECT seq, size FROM messages WHERE seq IN (SELECT value FROM json_each(?1)) AND queue = ?2 ORDER BY seq`, array(seqs), q.num)
 	for _, m := range list {
 		h := held{1, m.size}
-		if !dead.take(h, s.opts.QueueBytes) {
+		if !dead.expect(h, s.opts.QueueBytes) {
 			back = append(back, m.seq)
 			continue
 		}

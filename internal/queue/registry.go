@@ -89,6 +89,7 @@ type queue struct {
 	oldest   oldest
 	pumping  bool
 	gone     bool
+	expected held // on its way from other queues, whose dead letters it takes
 }
 
 const selectQueues = `SELECT num, id, account, name, delay, retention, paused, created, modified FROM queues`
@@ -113,20 +114,28 @@ func (q *queue) charge(h held) {
 	q.owner.Add(h.footprint())
 }
 
-// take charges the queue with more where it has room for it within the bound; 0: there is none.
-func (q *queue) take(more held, bound int64) bool {
+// expect keeps room for more within the bound, until it is charged or given up; false where there is none.
+func (q *queue) expect(more held, bound int64) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.gone {
-		return true
-	}
-	if over(held{q.count.Load() + more.count, q.bytes.Load() + more.bytes}.footprint(), bound) {
+	all := held{q.count.Load() + q.expected.count + more.count, q.bytes.Load() + q.expected.bytes + more.bytes}
+	if over(all.footprint(), bound) {
 		return false
 	}
-	q.count.Add(more.count)
-	q.bytes.Add(more.bytes)
-	q.owner.Add(more.footprint())
+	q.unexpectLocked(more.minus())
 	return true
+}
+
+// unexpect gives the room up.
+func (q *queue) unexpect(h held) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.unexpectLocked(h)
+}
+
+func (q *queue) unexpectLocked(h held) {
+	q.expected.count -= h.count
+	q.expected.bytes -= h.bytes
 }
 
 // poke tells the pump that something may be due, or that its consumer has changed.
