@@ -104,13 +104,20 @@ func TestCacheAPI(t *testing.T) {
 	}
 
 	// What is not stored does not replace what is.
-	for _, headers := range []string{`{"cache-control":"no-store"}`, `{"cache-control":"private"}`, `{"cache-control":"max-age=0"}`, `{"expires":"0"}`} {
+	for _, headers := range []string{`{"cache-control":"no-store"}`, `{"cache-control":"private"}`} {
 		want("alice", "put undefined", "do", "put", "body", "new", "headers", headers)
 	}
 	want("alice", "put undefined", "do", "put", "body", "new", "cookies", `{"list":["a=b","c=d"]}`)
 	want("alice", "put undefined", "do", "put", "status", "304")
 	want("alice", "broken", "do", "broken", "headers", minute)
 	want("alice", "200  hello", "do", "match")
+
+	// What is stale at once does.
+	for _, headers := range []string{`{"cache-control":"max-age=0"}`, `{"expires":"0"}`} {
+		want("alice", "put undefined", "do", "put", "body", "new", "headers", headers)
+		want("alice", "miss", "do", "match")
+		want("alice", "put undefined", "do", "put", "body", "hello", "headers", minute)
+	}
 	want("alice", "put undefined", "do", "put", "body", "new", "cookies", `{"list":["a=b"]}`, "headers", `{"cache-control":"max-age=60, private=Set-Cookie"}`)
 	want("alice", "200 set-cookie=null new", "do", "match", "tell", "set-cookie")
 
