@@ -22,6 +22,8 @@ type claim struct {
 
 var claims = []claim{
 	{"chain / bare two-process chain, requests/s, 8 connections", "chain/8", atollChain + " / " + bareChain, "requests/s", 0.8, true},
+	{"chain / bare two-process chain, p50, 8 connections", "chain/8", atollChain + " / " + bareChain, "p50 ms", 1.4, false},
+	{"chain / bare two-process chain, p99, 8 connections", "chain/8", atollChain + " / " + bareChain, "p99 ms", 1.2, false},
 	{"chain / miniflare's, requests/s, 8 connections", "chain/8", atollChain + " / " + miniflareChain, "requests/s", 2, true},
 	{"router by subdomain / dispatch Worker, requests/s, 8 connections", "router/8", routedBySubdomain + " / " + routedByWorker, "requests/s", 2, true},
 	{"plan from KV / miniflare's, requests/s, 8 connections", "plans/8", byAtoll + " / " + byMiniflare, "requests/s", 2, true},
