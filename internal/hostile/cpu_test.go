@@ -33,6 +33,8 @@ func cpuAttacks() []attack {
 		{name: "proxy", want: overCPU, code: handler(`return new Response("", { headers: new Proxy({}, { ownKeys() { for (;;); } }) });`)},
 		{name: "to-primitive", want: overCPU, code: handler(`return new Response({ [Symbol.toPrimitive]() { for (;;); } });`)},
 		{name: "generator", want: overCPU, code: handler(`function* g() { for (;;) yield 1; } for (const _ of g());`)},
+		{name: "garbage", want: overCPU, code: handler(`const kept = []; for (let i = 0; ; i++) kept[i % 20000] = new Array(100).fill(i);`)},
+		{name: "garbage-outside-the-heap", alone: true, want: overCPU, code: handler(`const kept = []; for (let i = 0; ; i++) kept[i % 20000] = new Headers({ a: String(i) });`)},
 		{name: "log-argument", want: overCPU, code: handler(`console.log({ get a() { for (;;); } }); for (;;);`)},
 		{name: "thenable", want: overCPU, code: handler(`return { then() { for (;;); } };`)},
 		{name: "thrown-getter", want: overCPU, code: handler(`throw { get message() { for (;;); } };`)},

@@ -115,6 +115,7 @@ func (t *traced) Look() (limits.Sight, error) {
 	}
 	return limits.Sight{
 		Current: limits.Context(s.Current), Place: s.Place, Event: uint64(s.Event), Entered: s.Entered, Started: limits.Context(s.Started),
+		Collecting: s.Collecting,
 	}, err
 }
 

@@ -127,6 +127,28 @@ func TestEngineKill(t *testing.T) {
 	}
 }
 
+// Thousands of small requests make garbage that takes several limits to collect, in the middle of one of them.
+func TestGarbage(t *testing.T) {
+	r := newRig(t, 10*ms)
+	var left atomic.Int64
+	left.Store(26_000) // two collections
+	if testing.Short() {
+		left.Store(1000)
+	}
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for left.Add(-1) >= 0 {
+				r.want("/", 200, "hello")
+			}
+		})
+	}
+	wg.Wait()
+	if r.proc.killed.Load() {
+		t.Error("the process was killed")
+	}
+}
+
 // Moving a body is the engine's work, which is nobody's.
 func TestBodies(t *testing.T) {
 	r := newRig(t, 20*ms)

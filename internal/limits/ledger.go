@@ -40,7 +40,8 @@ type ledger struct {
 	carry    time.Duration // to be charged to the next context seen
 	born     Context       // the newest that may have used it
 	lone     bool          // no other invocation has begun since
-	spent    time.Duration // charged to contexts so far
+	spent    time.Duration // charged to contexts so far, and used to collect garbage
+	waste    time.Duration // of it the latter
 	base     time.Duration // the clock when the last invocation began that found no other
 	told     Context       // the newest context at the last look that told whose the time was
 	stray    time.Duration // used in a row by JavaScript that runs in no context
@@ -53,6 +54,7 @@ type stretch struct {
 	owner Context
 	d     time.Duration
 	edge  bool // the owner was seen at one end only
+	waste bool // garbage was collected
 	fresh int  // contexts, other than the owner, made meanwhile
 }
 
@@ -70,6 +72,7 @@ type account struct {
 	first    time.Duration // the clock before it was seen first
 	sure     time.Duration
 	engine   time.Duration // the engine's own work, which is not the context's
+	waste    time.Duration // used to collect garbage
 	doubtful time.Duration
 	variance float64 // of what is doubtful
 	seen     time.Time
@@ -78,6 +81,15 @@ type account struct {
 
 // around is how much the engine uses for an invocation before, between and after its turns, a few of them at least.
 const around = time.Millisecond
+
+// forgivenWaste is how much time to collect garbage is not charged to the context in which it happens: what a full heap takes.
+const forgivenWaste = 250 * time.Millisecond
+
+// collect notes a time in which garbage was collected.
+func (a *account) collect(d time.Duration) {
+	a.waste += d
+	a.sure += min(d, max(0, a.waste-forgivenWaste))
+}
 
 // lone charges a time in which the engine did nothing else than run the context, and its own work for it.
 func (a *account) lone(d time.Duration) {
@@ -146,12 +158,12 @@ func (l *ledger) add(now look) {
 	}
 	l.visit(now)
 	was, is := owner(l.last), owner(now)
-	s := stretch{owner: is, d: d, edge: was != is}
+	s := stretch{owner: is, d: d, edge: was != is, waste: now.Collecting || l.last.Collecting && l.late(d)}
 	switch {
 	case is == unknown && l.accounts[was] != nil:
 		s.owner = was
 	case is == engine && l.accounts[was] != nil:
-		l.pending = append(l.pending, stretch{was, d / 2, true, l.fresh(now, was)})
+		l.pending = append(l.pending, stretch{owner: was, d: d / 2, edge: true, fresh: l.fresh(now, was)})
 		s.d -= d / 2
 	}
 	s.fresh = l.fresh(now, s.owner)
@@ -254,9 +266,15 @@ func (l *ledger) charge(s stretch, used time.Duration) {
 		l.carry = 0
 		return
 	}
+	if s.waste {
+		a.collect(used)
+		l.carry = 0
+		l.spent, l.waste = l.spent+used, l.waste+used
+		return
+	}
 	before := a.sure + a.doubtful
 	alone := s.fresh == 0 && !l.others(s.owner, l.long()+s.d)
-	late := s.d > 10*l.period // much can have happened meanwhile
+	late := l.late(s.d)
 	switch {
 	case !s.edge && s.fresh == 0 && !late && !l.others(s.owner, 10*l.period), !s.edge && alone:
 		a.sure += used
@@ -279,6 +297,9 @@ func (l *ledger) charge(s stretch, used time.Duration) {
 	}
 	l.spent += a.sure + a.doubtful - before
 }
+
+// late tells whether the second of two looks was so late that much can have happened meanwhile.
+func (l *ledger) late(d time.Duration) bool { return d > 10*l.period }
 
 // long is for how long a context that was seen once may be behind what was used between two looks.
 func (l *ledger) long() time.Duration { return max(20*l.limit, 100*time.Millisecond) }
@@ -320,19 +341,19 @@ func (l *ledger) bury() {
 // over tells whether the context that the last look saw has used more than it may.
 func (l *ledger) over() bool {
 	a := l.accounts[l.last.Current]
-	return a != nil && a.least() >= l.limit && l.last.cpu-a.first >= l.limit
+	return a != nil && !l.last.Collecting && a.least() >= l.limit && l.last.cpu-a.first >= l.limit
 }
 
 // mayBeOver tells whether that is so, or will turn out to be when the clock advances.
 func (l *ledger) mayBeOver() bool {
 	a := l.accounts[l.last.Current]
-	return a != nil && a.least()+l.running() >= l.limit
+	return a != nil && !l.last.Collecting && a.least()+l.running() >= l.limit
 }
 
 // running is for how long the context that the last look saw has been running without the clock's having advanced.
 func (l *ledger) running() (d time.Duration) {
 	for _, s := range l.pending {
-		if s.owner == l.last.Current {
+		if s.owner == l.last.Current && !s.waste {
 			d += s.d
 		}
 	}
@@ -368,6 +389,9 @@ func (l *ledger) forget(now time.Time) {
 // wait is how long the next look can wait while some invocations are live, the newest begun at the given time.
 func (l *ledger) wait(live int, newest time.Time) time.Duration {
 	now := l.last
+	if now.Collecting {
+		return l.period
+	}
 	if a := l.accounts[now.Current]; a != nil {
 		switch left := l.limit - a.least() - l.running(); {
 		case left <= 0:

@@ -25,6 +25,9 @@
 //     When a process has been silent altogether for 5 s it can be half a second.
 //   - Where the machine does not let the node run, looks come late, and all of this is later by as much.
 //
+// Garbage is collected in the middle of whatever allocates next, for all that has been allocated before: the first 250 ms of
+// it that a context is seen to do are not its own. Contexts are not ended meanwhile, which cannot be interrupted.
+//
 // All contexts of a process together may use twice the limit for each invocation that has begun, so that a Worker gains
 // nothing by calling itself. JavaScript that runs in no context at all, such as finalizers, has its process killed if it
 // does not end.
@@ -55,6 +58,8 @@ type Sight struct {
 	Event   uint64  // tells one event that Current handles from the next; 0: none is in progress
 	Entered bool    // JavaScript runs: where Current is 0, it is that of no invocation
 	Started Context // the newest context
+
+	Collecting bool // it collects garbage, in the middle of what Current runs
 }
 
 // Process is what a Meter watches.

@@ -72,7 +72,7 @@ type process struct {
 func (p *process) Look() (limits.Sight, error) {
 	p.looks.Add(1)
 	s, err := p.target.Look()
-	return limits.Sight{Current: limits.Context(s.Current), Place: s.Place, Event: uint64(s.Event), Entered: s.Entered, Started: limits.Context(s.Started)}, err
+	return limits.Sight{Current: limits.Context(s.Current), Place: s.Place, Event: uint64(s.Event), Entered: s.Entered, Started: limits.Context(s.Started), Collecting: s.Collecting}, err
 }
 
 func (p *process) Asleep() (bool, error) { return p.target.Asleep() }
@@ -133,7 +133,7 @@ func newRig(t testing.TB, limit time.Duration) *rig {
 			}},
 		},
 		Sockets: []workerd.Socket{{Name: "http", Address: "*:0", Service: workerd.Designator{Name: "main"}}},
-		V8Flags: []string{"--single-threaded"},
+		V8Flags: []string{"--single-threaded", "--initial-old-space-size=8", "--max-semi-space-size=2"},
 	})
 	if err != nil {
 		t.Fatal(err)

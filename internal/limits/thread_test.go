@@ -12,6 +12,7 @@ import (
 type thread struct {
 	turns    []turn
 	events   map[int]uint64 // handled in turns, by their index
+	collects map[int]bool   // turns in which garbage is collected, by their index
 	stubborn bool           // nothing can be interrupted
 	blind    bool
 	tick     time.Duration // how often the clock is brought up to date while the thread runs; 0 is always
@@ -114,6 +115,7 @@ func (p *thread) Look() (Sight, error) {
 	if who >= atWork {
 		s.Current = 0
 	}
+	s.Collecting = p.collects[p.i]
 	return s, nil
 }
 
@@ -163,7 +165,7 @@ func (p *thread) Terminate(c Context, over, late func() bool) (Outcome, error) {
 	p.mu.Lock()
 	p.stopped = false
 	switch {
-	case who != c || !sure:
+	case who != c || !sure || p.collects[p.i]:
 		return Absent, nil
 	case p.stubborn:
 		p.mu.Unlock()

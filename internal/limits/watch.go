@@ -108,7 +108,7 @@ func (m *Meter) spend() bool {
 		return false
 	}
 	m.budget -= spent
-	return m.budget < -m.share()
+	return m.budget < -m.share()-min(m.books.waste, forgivenWaste)
 }
 
 // terminate ends what c runs, if it has used more than it may. An error means that the process has to be killed.

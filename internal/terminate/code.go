@@ -94,5 +94,35 @@ func headFieldARM64(code []byte) (uint64, bool) {
 	return 0, false
 }
 
+// stateFieldAMD64 looks for "movw $GC,-state(%heap)" in the inner code, which notes that garbage is collected, and for
+// "lea -isolate(%heap),%rsi" in the outer, which has the isolate around a heap as an argument. Both are at fixed distances from
+// the heap, which is a part of its isolate.
+func stateFieldAMD64(outer, inner []byte) (uint64, bool) {
+	// displacement is that of an instruction's operand, where the next byte says that it is one of 32 bits beside a register.
+	displacement := func(code []byte, reg byte) (int32, bool) {
+		if len(code) < 5 || code[0]>>6 != 2 || code[0]>>3&7 != reg || code[0]&7 == 4 {
+			return 0, false
+		}
+		return int32(binary.LittleEndian.Uint32(code[1:])), true
+	}
+	var state, isolate int32
+	for i := 0; i+9 <= len(inner) && state == 0; i++ {
+		if at, ok := displacement(inner[i+2:], 0); ok && bytes.HasPrefix(inner[i:], []byte{0x66, 0xc7}) && binary.LittleEndian.Uint16(inner[i+7:]) == collecting {
+			state = at
+		}
+	}
+	for i := 0; i+7 <= len(outer) && isolate == 0; i++ {
+		const rsi = 6
+		if at, ok := displacement(outer[i+2:], rsi); ok && bytes.HasPrefix(outer[i:], []byte{0x48, 0x8d}) && at < 0 {
+			isolate = at
+		}
+	}
+	field := int64(state) - int64(isolate)
+	return uint64(field), state < 0 && isolate < 0 && field > 0 && field < 4096 && field%2 == 0
+}
+
+// collecting is the state of an isolate that collects garbage: GC of v8::internal::StateTag.
+const collecting = 1
+
 // plausible tells whether an id may be that far into an IoContext.
 func plausible(field uint64) bool { return field > 0 && field < 4096 && field%8 == 0 }

@@ -22,6 +22,9 @@ func TestLoad(t *testing.T) {
 			t.Errorf("function %d has no address", i)
 		}
 	}
+	if runtime.GOARCH == "amd64" && e.state == 0 {
+		t.Error("it is not known where an isolate keeps its state")
+	}
 	if runtime.GOARCH == "amd64" && (e.slot >= 0 || e.isolate >= 0) {
 		t.Errorf("thread-local variables at %d and %d", e.slot, e.isolate)
 	}
@@ -40,6 +43,28 @@ func TestLoadRefuses(t *testing.T) {
 		if _, err := Load(path); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", path, err, want)
 		}
+	}
+}
+
+func TestStateField(t *testing.T) {
+	// lea -0xfc20(%rbx),%rsi; movw $1,-0xfa28(%rbx)
+	const lea, mov = "\x90\x48\x8d\xb3\xe0\x03\xff\xff\x90\x90", "\x90\x66\xc7\x83\xd8\x05\xff\xff\x01\x00\x90\x90"
+	for _, c := range []struct {
+		name, outer, inner string
+		want               uint64
+	}{
+		{"as-expected", lea, mov, 0x1f8},
+		{"another-argument", "\x48\x8d\xbb\xe0\x03\xff\xff", mov, 0},
+		{"another-state", lea, "\x66\xc7\x83\xd8\x05\xff\xff\x02\x00", 0},
+		{"state-before-the-isolate", lea, "\x66\xc7\x83\xd8\x03\xff\xff\x01\x00", 0},
+		{"cut", lea[:6], mov[:6], 0},
+		{"nothing", "", "", 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got, ok := stateFieldAMD64([]byte(c.outer), []byte(c.inner)); ok != (c.want != 0) || ok && got != c.want {
+				t.Errorf("got %#x, %v, want %#x", got, ok, c.want)
+			}
+		})
 	}
 }
 

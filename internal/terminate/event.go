@@ -64,13 +64,18 @@ func (t *Target) numbered(seen Sight) (uintptr, error) {
 	if t.numbers.at.Load() < 0 {
 		return result, nil
 	}
-	err = t.stoppedWithin(numberWait, func(*stop) error {
+	give := func() error {
 		n, err := t.give(seen)
 		if n != 0 {
 			result = n
 		}
 		return err
-	})
+	}
+	if t.held.Load() { // whoever looks has stopped it
+		err = give()
+	} else {
+		err = t.stoppedWithin(numberWait, func(*stop) error { return give() })
+	}
 	switch {
 	case errors.Is(err, errLate):
 		return result, fmt.Errorf("number an event: %w: %w", ErrInDoubt, err)

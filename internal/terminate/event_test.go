@@ -2,6 +2,7 @@ package terminate
 
 import (
 	"encoding/binary"
+	"strings"
 	"testing"
 )
 
@@ -93,6 +94,28 @@ func TestEvents(t *testing.T) {
 	if r.target.numbers.at.Load() <= 0 {
 		t.Error("events are not numbered")
 	}
+}
+
+// An event that nobody has seen before is ended as well: the thread is stopped already when it is given its number.
+func TestTerminateUnseenEvent(t *testing.T) {
+	r := newRig(t, rigOptions{objects: true})
+	first := r.background(1, "/run?n=200")
+	var object Context
+	for object == None {
+		if s := r.sighting(); s.Event != 0 && s.Event < 1<<32 {
+			object = s.Current
+		}
+	}
+	first.wait()
+	r.settle()
+	second := r.background(1, "/run?n=1000000")
+	for outcome := Absent; outcome == Absent; {
+		outcome = r.terminate(object)
+	}
+	if got := second.String(); strings.Contains(got, "200") {
+		t.Errorf("the second was answered %s", got)
+	}
+	r.want("/run?n=1", 200, "ran")
 }
 
 func TestFindLocation(t *testing.T) {

@@ -34,10 +34,12 @@ type Target struct {
 	base   uintptr // where the executable is loaded
 	thread uintptr // the main thread's thread pointer
 
-	lastAddr atomic.Uintptr // of the IoContext seen last: most of the time it is the one to be seen next
-	numbers  numbers
+	lastAddr    atomic.Uintptr // of the IoContext seen last: most of the time it is the one to be seen next
+	lastIsolate atomic.Uintptr // likewise
+	numbers     numbers
 
-	mu sync.Mutex // one stop at a time
+	mu   sync.Mutex  // one stop at a time
+	held atomic.Bool // it is in a stop, by whoever has mu, and does not run
 }
 
 // Attach finds its way about a process that runs the engine's binary. It stops the process for some 50 microseconds.
@@ -124,6 +126,9 @@ type Sight struct {
 	// Entered tells that the thread is in the isolate: it runs JavaScript, for Current or, where that is None, for nobody,
 	// as when modules are evaluated or finalizers run.
 	Entered bool
+	// Collecting tells that the thread collects garbage, as far as that can be seen. It does so in the middle of whatever
+	// allocates, for all that has been allocated before, and cannot be interrupted.
+	Collecting bool
 	// Started is the newest context the process has made. They are numbered in order.
 	Started Context
 }
@@ -132,22 +137,35 @@ type Sight struct {
 // the first time, and not otherwise. After an error that is ErrInDoubt the process should be killed.
 func (t *Target) Look() (Sight, error) {
 	guess := t.lastAddr.Load()
+	isolate := t.lastIsolate.Load()
 	var w words
 	w.want(t.slot(), t.isolate(), t.base+uintptr(t.engine.counter))
+	w.want(t.stateOf(isolate))
 	if guess != 0 {
 		w.want(guess+uintptr(t.engine.idField), guess+uintptr(t.engine.head), guess+uintptr(t.engine.actor))
 	}
 	err := w.read(t.pid)
-	if err != nil && w.n < 3 {
+	if err != nil && w.n == 3 && isolate != 0 { // there is another isolate by now
+		t.lastIsolate.Store(0)
+		return t.Look()
+	}
+	if err != nil && w.n < 4 {
 		return Sight{}, err
 	}
 	addr := uintptr(w.value[0])
 	sight := Sight{Entered: w.value[1] != 0, Started: Context(w.value[2])}
+	switch entered := uintptr(w.value[1]); {
+	case entered == 0:
+	case entered == isolate:
+		sight.Collecting = t.engine.state != 0 && uint16(w.value[3]) == collecting
+	default:
+		t.lastIsolate.Store(entered) // of a process that has one the next look knows
+	}
 	switch {
 	case addr == 0:
 		return sight, nil
-	case addr == guess && w.n == 6:
-		copy(w.value[:], w.value[3:])
+	case addr == guess && w.n == 7:
+		copy(w.value[:], w.value[4:])
 	default:
 		t.lastAddr.Store(addr)
 		w = words{}
@@ -166,6 +184,14 @@ func (t *Target) Look() (Sight, error) {
 		return sight, err
 	}
 	return sight, nil
+}
+
+// stateOf is the address of an isolate's state, or where none or no state is known of something else that can be read.
+func (t *Target) stateOf(isolate uintptr) uintptr {
+	if isolate == 0 || t.engine.state == 0 {
+		return t.slot()
+	}
+	return isolate + uintptr(t.engine.state)
 }
 
 // Event tells which event a request seen at place has in progress, as Sight does; 0 where there is none.
@@ -245,9 +271,9 @@ func (t *Target) readWord(addr uintptr) (uint64, error) {
 
 // words reads a few words of a process's memory with one system call, in their order.
 type words struct {
-	remote [6]unix.RemoteIovec
+	remote [7]unix.RemoteIovec
 	asked  int
-	value  [6]uint64
+	value  [7]uint64
 	n      int // how many were read
 }
 

@@ -60,7 +60,7 @@ func (t *Target) Terminate(want Context, over, late func() bool) (Outcome, error
 	outcome := Absent
 	err := t.stopped(func(s *stop) error {
 		// Most of the time it takes no call to see that it is too late.
-		if now, err := t.Current(); err != nil || now != want || over != nil && !over() {
+		if wanted, err := t.stillWanted(want, over); err != nil || !wanted {
 			return err
 		}
 		present, err := s.isCurrent(want)
@@ -74,6 +74,14 @@ func (t *Target) Terminate(want Context, over, late func() bool) (Outcome, error
 		return outcome, fmt.Errorf("terminate request in process %d: %w", t.pid, err)
 	}
 	return outcome, nil
+}
+
+// stillWanted tells whether the request want runs and is to be ended. The thread is stopped.
+func (t *Target) stillWanted(want Context, over func() bool) (bool, error) {
+	t.held.Store(true)
+	defer t.held.Store(false)
+	now, err := t.Current()
+	return err == nil && now == want && (over == nil || over()), err
 }
 
 // isCurrent asks workerd whether the thread runs the request want.
