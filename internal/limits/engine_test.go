@@ -118,7 +118,7 @@ func TestEngineKill(t *testing.T) {
 			case <-time.After(30 * time.Second):
 				t.Fatal("it goes on")
 			}
-			a.wg.Wait()
+			a.Wait()
 			if !r.proc.killed.Load() {
 				t.Error("it died by itself")
 			}

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -144,7 +143,7 @@ func newRig(t testing.TB, limit time.Duration) *rig {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	socket := filepath.Join(dir, "in.sock")
-	in := listen(t, socket)
+	in := workerdtest.Listen(t, socket)
 	defer in.Close()
 	stdin, feed, err := os.Pipe()
 	if err != nil {
@@ -181,21 +180,6 @@ func newRig(t testing.TB, limit time.Duration) *rig {
 		t.Cleanup(func() { r.meter.Close() })
 	}
 	return r
-}
-
-func listen(t testing.TB, path string) *os.File {
-	t.Helper()
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	l.SetUnlinkOnClose(false)
-	f, err := l.File()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return f
 }
 
 // get is the status and body of a request; the body of a failed one is the error.
@@ -261,34 +245,8 @@ func median(list []time.Duration) time.Duration {
 	return list[len(list)/2]
 }
 
-// answers collects what requests in the background were answered.
-type answers struct {
-	wg sync.WaitGroup
-	mu sync.Mutex
-	n  map[string]int
-}
-
-func (r *rig) background(n int, path string) *answers {
-	a := &answers{n: map[string]int{}}
-	for range n {
-		a.wg.Go(func() {
-			status, body := r.get(path)
-			a.mu.Lock()
-			defer a.mu.Unlock()
-			a.n[fmt.Sprintf("%d %s", status, body)]++
-		})
-	}
-	return a
-}
-
-func (a *answers) String() string {
-	a.wg.Wait()
-	var parts []string
-	for k, n := range a.n {
-		parts = append(parts, fmt.Sprintf("%dx %q", n, k))
-	}
-	slices.Sort(parts)
-	return strings.Join(parts, ", ")
+func (r *rig) background(n int, path string) *workerdtest.Answers {
+	return workerdtest.Background(n, func() (int, string) { return r.get(path) })
 }
 
 const stopped = "Internal Server Error"

@@ -31,7 +31,7 @@ func BenchmarkCurrent(b *testing.B) {
 	c := r.busy()
 	b.Run("busy", look)
 	r.terminate(c)
-	a.wait()
+	a.Wait()
 }
 
 // BenchmarkTerminate is the time from the decision to the request's end, and in stop the part in which the process does
@@ -47,7 +47,7 @@ func BenchmarkTerminate(b *testing.B) {
 			b.Fatal(got)
 		}
 		took += time.Since(start)
-		a.wait()
+		a.Wait()
 	}
 	b.ReportMetric(float64(took.Microseconds())/float64(b.N), "µs/termination")
 }

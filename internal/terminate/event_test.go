@@ -106,7 +106,7 @@ func TestTerminateUnseenEvent(t *testing.T) {
 			object = s.Current
 		}
 	}
-	first.wait()
+	first.Wait()
 	r.settle()
 	second := r.background(1, "/run?n=1000000")
 	for outcome := Absent; outcome == Absent; {

@@ -28,7 +28,7 @@ func TestProbe(t *testing.T) {
 			if got := r.terminate(c); got != Terminated {
 				t.Errorf("%v", got)
 			}
-			a.wait()
+			a.Wait()
 			r.want("/", 200, "hello")
 		})
 	}

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -135,7 +134,7 @@ func newRig(t testing.TB, opts rigOptions) *rig {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	r := &rig{TB: t, engine: engine}
 	socket := filepath.Join(dir, "in.sock")
-	in := r.listen(socket)
+	in := workerdtest.Listen(r, socket)
 	defer in.Close()
 	stdin, feed, err := os.Pipe()
 	if err != nil {
@@ -198,21 +197,6 @@ func (r *rig) traced() bool {
 }
 
 func tail(b []byte) []byte { return b[max(0, len(b)-4000):] }
-
-func (r *rig) listen(path string) *os.File {
-	r.Helper()
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	if err != nil {
-		r.Fatal(err)
-	}
-	defer l.Close()
-	l.SetUnlinkOnClose(false)
-	f, err := l.File()
-	if err != nil {
-		r.Fatal(err)
-	}
-	return f
-}
 
 // get is the status and body of a request; the body of a failed one is the error.
 func (r *rig) get(path string) (int, string) {
@@ -300,35 +284,6 @@ func (r *rig) terminate(c Context) Outcome {
 	return o
 }
 
-// answers collects what requests in the background were answered.
-type answers struct {
-	wg sync.WaitGroup
-	mu sync.Mutex
-	n  map[string]int
-}
-
-func (r *rig) background(n int, path string) *answers {
-	a := &answers{n: map[string]int{}}
-	for range n {
-		a.wg.Go(func() {
-			status, body := r.get(path)
-			a.mu.Lock()
-			defer a.mu.Unlock()
-			a.n[fmt.Sprintf("%d %s", status, body)]++
-		})
-	}
-	return a
-}
-
-func (a *answers) wait() map[string]int {
-	a.wg.Wait()
-	return a.n
-}
-
-func (a *answers) String() string {
-	var parts []string
-	for k, n := range a.wait() {
-		parts = append(parts, fmt.Sprintf("%dx %q", n, k))
-	}
-	return strings.Join(parts, ", ")
+func (r *rig) background(n int, path string) *workerdtest.Answers {
+	return workerdtest.Background(n, func() (int, string) { return r.get(path) })
 }

@@ -146,7 +146,7 @@ func TestOverdue(t *testing.T) {
 		t.Error("it ended at once: this test needs a slower function")
 	}
 	r.proc.Kill()
-	a.wait()
+	a.Wait()
 	if _, err := r.target.Terminate(c, nil, after(time.Minute)); !errors.Is(err, ErrGone) {
 		t.Errorf("after its end: %v", err)
 	}
@@ -179,7 +179,7 @@ func TestDeathInStop(t *testing.T) {
 		if err := <-done; err != nil && !errors.Is(err, ErrGone) {
 			t.Errorf("the termination: %v", err)
 		}
-		a.wait()
+		a.Wait()
 	}
 }
 
@@ -200,7 +200,7 @@ func TestSignals(t *testing.T) {
 		if got := r.terminate(r.busy()); got != Terminated {
 			t.Errorf("%v", got)
 		}
-		a.wait()
+		a.Wait()
 	}
 	stop.Store(true)
 	sender.Wait()
@@ -231,7 +231,7 @@ func TestStoppedProcess(t *testing.T) {
 			t.Errorf("%v", got)
 		}
 	}
-	a.wait()
+	a.Wait()
 	r.want("/", 200, "hello")
 }
 
@@ -266,7 +266,7 @@ func TestLook(t *testing.T) {
 			t.Errorf("a later one in its place is alive: %v, %v", alive, err)
 		}
 		r.terminate(c)
-		a.wait()
+		a.Wait()
 		r.settle()
 		if alive, err := r.target.Alive(c, s.Place); alive || err != nil {
 			t.Errorf("a request that has ended is alive: %v, %v", alive, err)
@@ -289,7 +289,7 @@ func TestLook(t *testing.T) {
 		t.Error("JavaScript that no request runs was not seen")
 	}
 	r.proc.Kill()
-	a.wait()
+	a.Wait()
 }
 
 // A request is alive while it has work after its response.

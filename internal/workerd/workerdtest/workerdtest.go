@@ -36,6 +36,22 @@ func Binary(t testing.TB) workerd.Binary {
 	return bin
 }
 
+// Listen makes a Unix socket for a process to listen on; the file it is at stays when the socket is closed.
+func Listen(t testing.TB, path string) *os.File {
+	t.Helper()
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	l.SetUnlinkOnClose(false)
+	f, err := l.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
 // Server is a running workerd.
 type Server struct {
 	sockets map[string]string // name to path
@@ -56,7 +72,7 @@ func Serve(t testing.TB, cfg workerd.Config, args ...string) *Server {
 	dir := socketDir(t)
 	for i, sock := range cfg.Sockets {
 		path := filepath.Join(dir, sock.Name)
-		f := listen(t, path)
+		f := Listen(t, path)
 		defer f.Close()
 		s.sockets[sock.Name] = path
 		cmd.Args = append(cmd.Args, "--socket-fd", sock.Name+"="+strconv.Itoa(3+i))
@@ -122,21 +138,6 @@ func socketDir(t testing.TB) string {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	return dir
-}
-
-func listen(t testing.TB, path string) *os.File {
-	t.Helper()
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	l.(*net.UnixListener).SetUnlinkOnClose(false)
-	f, err := l.(*net.UnixListener).File()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return f
 }
 
 // Client returns a client that reaches the socket of that name, whatever the URL's host.
