@@ -257,9 +257,9 @@ func (b *copier) plain(from, to string, st fs.FileInfo) (copied bool, err error)
 // is, so that it costs nobody else their backup. A node's own is not: a backup of half a node is none.
 func (b *copier) database(from, to string) error {
 	name, _ := filepath.Rel(b.data, from)
-	objects := strings.HasPrefix(name, "objects"+string(filepath.Separator)) // their processes write those files
+	objects := below(objectsDir, name) // their processes write those files
 	err := sqlite.Copy(b.ctx, from, to, !objects)
-	if err == nil || !sqlite.Damaged(err) || !tenants(name) {
+	if err == nil || !sqlite.Damaged(err) || !objects && !below(d1Dir, name) {
 		return err
 	}
 	b.Damaged = append(b.Damaged, fmt.Sprintf("%s: %v", name, err))
@@ -274,11 +274,8 @@ func (b *copier) database(from, to string) error {
 	return nil
 }
 
-// tenants reports whether a tenant decides what is in a file.
-func tenants(name string) bool {
-	top, _, below := strings.Cut(name, string(filepath.Separator))
-	return below && (top == "d1" || top == "objects")
-}
+// below reports whether a name is of something in a directory.
+func below(dir, name string) bool { return strings.HasPrefix(name, dir+string(filepath.Separator)) }
 
 // side reports whether a file belongs to a database beside it: https://www.sqlite.org/tempfiles.html
 func side(path string) bool {

@@ -4,25 +4,27 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 )
 
 // The parts of a data directory that are not copied like the rest.
 const (
-	blobsDir  = "blobs"      // content that atoll.db refers to
-	r2Dir     = "r2"         // r2.db, and
-	r2Files   = "r2/objects" // content that it refers to
-	metadata  = "atoll.db"
-	d1List    = "d1.db" // refers to the databases in d1
-	lockFile  = "lock"
-	transfers = "d1/transfers" // of exports and imports under way, which end with the node
+	blobsDir   = "blobs"      // content that atoll.db refers to
+	r2Dir      = "r2"         // r2.db, and
+	r2Files    = "r2/objects" // content that it refers to
+	metadata   = "atoll.db"
+	d1List     = "d1.db" // refers to the databases in
+	d1Dir      = "d1"
+	transfers  = "d1/transfers" // of exports and imports under way, which end with the node
+	objectsDir = "objects"
+	lockFile   = "lock"
 )
 
 // An entry says what is done with one of the data directory.
 type entry struct {
-	dir  bool
-	lost bool // not worth a backup: the node makes it anew
+	dir   bool
+	lost  bool // not worth a backup: the node makes it anew
+	whole bool // written by package durable, under another name until it is complete
 }
 
 // entries are all that a node makes in its data directory, besides the files that SQLite keeps beside a database. A store with
@@ -35,14 +37,14 @@ var entries = map[string]entry{
 	"queues.db":    {},
 	"analytics.db": {},
 	d1List:         {},
-	"d1":           {dir: true},
+	d1Dir:          {dir: true},
 	r2Dir:          {dir: true},
-	"objects":      {dir: true},
+	objectsDir:     {dir: true},
 	"cache":        {dir: true, lost: true},
 	lockFile:       {lost: true},
-	"secret.key":   {},
-	"api-token":    {},
-	"account-id":   {},
+	"secret.key":   {whole: true},
+	"api-token":    {whole: true},
+	"account-id":   {whole: true},
 	"lost+found":   {dir: true, lost: true}, // of a file system whose root the data directory is
 }
 
@@ -72,9 +74,12 @@ func (b *copier) survey() error {
 
 // unfinished reports whether a name is of a file that package durable has not completed.
 func unfinished(name string) bool {
-	return slices.ContainsFunc([]string{"secret.key", "api-token", "account-id"}, func(file string) bool {
-		return strings.HasPrefix(name, "."+file+".")
-	})
+	for file, e := range entries {
+		if e.whole && strings.HasPrefix(name, "."+file+".") {
+			return true
+		}
+	}
+	return false
 }
 
 // kind names a kind of file.

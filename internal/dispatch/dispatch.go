@@ -161,16 +161,24 @@ func (d *Dispatcher) acquire(ctx context.Context, ref atoll.ScriptRef, own invoc
 		case p != nil:
 			return p, limits, nil
 		case wait != nil:
-			select {
-			case <-wait:
-			case <-ctx.Done():
-				return nil, limits, context.Cause(ctx)
+			if err := await(ctx, wait); err != nil {
+				return nil, limits, err
 			}
 		default:
 			if err := d.add(s, k); err != nil {
 				return nil, limits, err
 			}
 		}
+	}
+}
+
+// await waits for the end of a start that is in progress.
+func await(ctx context.Context, start <-chan struct{}) error {
+	select {
+	case <-start:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 

@@ -64,10 +64,8 @@ func (d *Dispatcher) Suspend(ctx context.Context, ref atoll.ScriptRef) (resume f
 		}
 		if starting := s.starting; starting != nil {
 			s.mu.Unlock()
-			select {
-			case <-starting:
-			case <-ctx.Done():
-				return nil, context.Cause(ctx)
+			if err := await(ctx, starting); err != nil {
+				return nil, err
 			}
 			continue
 		}
@@ -185,10 +183,8 @@ func (s *script) asleep(ctx context.Context) (out *invocation.Outbound, yes bool
 		if !yes || starting == nil {
 			return out, yes, nil
 		}
-		select {
-		case <-starting:
-		case <-ctx.Done():
-			return nil, false, context.Cause(ctx)
+		if err := await(ctx, starting); err != nil {
+			return nil, false, err
 		}
 	}
 }

@@ -171,11 +171,9 @@ func (w *writer) commit() {
 		return
 	}
 	for _, x := range batch {
-		one := []*write{x}
+		one := x
 		errs, err := w.transact(func() (next *write) {
-			if len(one) > 0 {
-				next, one = one[0], nil
-			}
+			next, one = one, nil
 			return next
 		})
 		w.finish([]*write{x}, errs, err)
