@@ -276,7 +276,7 @@ func (l *ledger) charge(s stretch, used time.Duration) {
 	alone := s.fresh == 0 && !l.others(s.owner, l.long()+s.d)
 	late := l.late(s.d)
 	switch {
-	case !s.edge && s.fresh == 0 && !late && !l.others(s.owner, 10*l.period), !s.edge && alone:
+	case !s.edge && s.fresh == 0 && !late && !l.others(s.owner, 10*l.period), !s.edge && alone && (l.lone || !late):
 		a.sure += used
 	case !s.edge && !late:
 		a.doubt(used/time.Duration(1+s.fresh), 0.4)
@@ -398,6 +398,8 @@ func (l *ledger) wait(live int, newest time.Time) time.Duration {
 			return l.period
 		case a.sure+a.doubtful+l.running() < l.limit/8: // as most that are seen will have ended by the next look
 			return max(l.limit/16, l.period)
+		case l.lone && !l.others(now.Current, l.long()): // looks add nothing to what the clock tells
+			return clamp(left, minPeriod/2, max(l.limit/16, l.period))
 		default:
 			return clamp(left, minPeriod/2, l.period)
 		}
@@ -407,7 +409,10 @@ func (l *ledger) wait(live int, newest time.Time) time.Duration {
 	}
 	rest := clamp(l.limit, minRest, maxRest)
 	idle := now.at.Sub(l.active)
-	if now.asleep {
+	switch {
+	case now.asleep && (live == 0 || l.lone && now.cpu-l.base < l.limit/8) && !l.owes():
+		rest = clamp(idle/4, l.limit/8, rest)
+	case now.asleep:
 		rest = clamp(idle/16, l.period, rest)
 	}
 	if live == 0 {
@@ -421,6 +426,16 @@ func (l *ledger) wait(live int, newest time.Time) time.Duration {
 		return clamp(l.limit/8, l.period, rest)
 	}
 	return rest
+}
+
+// owes tells whether a context that has used a part of its limit may run again.
+func (l *ledger) owes() bool {
+	for _, c := range l.recent {
+		if a := l.accounts[c]; a != nil && a.sure+a.doubtful >= l.limit/8 {
+			return true
+		}
+	}
+	return false
 }
 
 // suspects tells whether a context that has used a part of its limit was seen a moment ago.

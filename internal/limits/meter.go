@@ -44,8 +44,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Context names whose JavaScript runs; 0 is nobody's. A process numbers them in the order in which it makes them.
@@ -134,7 +132,8 @@ const (
 type Meter struct {
 	proc  Process
 	bound atomic.Int64        // the limit, in nanoseconds
-	pause func(time.Duration) // sleeps more precisely than a timer
+	lost  atomic.Int64        // what invocations that were ended had used, in nanoseconds
+	pause func(time.Duration) // set by tests: what waits for the next look instead of a timer
 	dice  *rand.Rand          // of the goroutine
 	done  chan struct{}       // closed by Close
 	wake  chan struct{}       // ends a rest
@@ -165,7 +164,7 @@ func New(p Process, limit time.Duration) *Meter {
 		yes, err := p.Alive(c, place)
 		return yes || err != nil
 	}
-	m := &Meter{proc: p, pause: pause, dice: rand.New(rand.NewPCG(rand.Uint64(), 0)),
+	m := &Meter{proc: p, dice: rand.New(rand.NewPCG(rand.Uint64(), 0)),
 		done: make(chan struct{}), wake: make(chan struct{}, 1), books: newLedger(limit, alive, p.Event)}
 	m.bound.Store(int64(limit))
 	return m
@@ -179,6 +178,14 @@ func (m *Meter) Limit() time.Duration {
 	return time.Duration(m.bound.Load())
 }
 
+// Lost is the CPU time that was used by invocations that have been ended, and so was of no use to anybody.
+func (m *Meter) Lost() time.Duration {
+	if m == nil {
+		return 0
+	}
+	return time.Duration(m.lost.Load())
+}
+
 // Lower makes the limit a lower one, from now on and for those in progress, too. It never makes it higher.
 func (m *Meter) Lower(limit time.Duration) {
 	if m == nil {
@@ -189,12 +196,6 @@ func (m *Meter) Lower(limit time.Duration) {
 			return
 		}
 	}
-}
-
-// pause sleeps for less than what the runtime's timers round to, a millisecond.
-func pause(d time.Duration) {
-	ts := unix.NsecToTimespec(int64(d))
-	_ = unix.Nanosleep(&ts, nil)
 }
 
 // Close ends the watch.

@@ -62,16 +62,19 @@ func TestMeter(t *testing.T) {
 // where the machine is so busy that looks come late.
 func TestRandomTurns(t *testing.T) {
 	for _, c := range []struct {
-		name   string
-		stalls bool
-		hog    time.Duration // what those want that go beyond
+		name     string
+		stalls   bool
+		detached bool
+		hog      time.Duration // what those want that go beyond
 	}{
-		{"looks-in-time", false, 100 * ms},
-		{"looks-come-late", true, 200 * ms},
+		{"looks-in-time", false, false, 100 * ms},
+		{"looks-come-late", true, false, 200 * ms},
+		{"in-the-background", false, true, 100 * ms},
+		{"looks-come-late-in-the-background", true, true, 200 * ms},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for seed := range uint64(300) {
-				p := &thread{tick: time.Duration(seed%3) * 2 * ms}
+				p := &thread{tick: time.Duration(seed%3) * 2 * ms, detached: c.detached}
 				if c.stalls {
 					p.stalls = rand.New(rand.NewPCG(seed, 2))
 				}
@@ -341,4 +344,28 @@ func TestForget(t *testing.T) {
 	if l.over() {
 		t.Error("one that has used a little is over its limit")
 	}
+}
+
+// Requests that use little are hardly looked at, however many there are.
+func TestFewLooks(t *testing.T) {
+	const requests = 200
+	synctest.Test(t, func(t *testing.T) {
+		p := &thread{}
+		for c := range Context(requests) {
+			p.turns = append(p.turns, turn{c + 1, 300 * time.Microsecond}, turn{idle, 4700 * time.Microsecond})
+		}
+		p.begin()
+		m := newMeter(p)
+		for range requests {
+			m.Begin()
+			time.Sleep(ms)
+			m.End()
+			time.Sleep(4 * ms)
+		}
+		m.Close()
+		if p.looks > 2*requests {
+			t.Errorf("%d looks at %d requests that each used a thirtieth of their limit", p.looks, requests)
+		}
+		t.Logf("%d looks", p.looks)
+	})
 }

@@ -18,8 +18,10 @@ type thread struct {
 	tick     time.Duration // how often the clock is brought up to date while the thread runs; 0 is always
 	stopped  bool          // nothing runs
 	stalls   *rand.Rand    // has whoever looks wait for the processor now and then; nil is never
+	detached bool          // invocations are answered at once, and work on in the background
 
 	mu     sync.Mutex
+	looks  int
 	now    time.Time     // until when the turns have been played
 	i      int           // the turn under way
 	played time.Duration // of it
@@ -104,6 +106,7 @@ func (p *thread) Look() (Sight, error) {
 	p.stall()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.looks++
 	if p.blind {
 		return Sight{}, ErrBlind
 	}
@@ -211,12 +214,20 @@ func (p *thread) script(t *testing.T, invocations int, later time.Duration) (cla
 		}
 		time.Sleep(later)
 		m.Begin()
+		end := func() {
+			for range invocations {
+				m.End()
+			}
+		}
+		if p.detached {
+			end()
+		}
 		time.Sleep(all - later)
 		for m.Claim() {
 			claims++
 		}
-		for range invocations {
-			m.End()
+		if !p.detached {
+			end()
 		}
 		m.Close()
 	})

@@ -9,6 +9,12 @@ import (
 func (m *Meter) run() {
 	first := true
 	var dark progress
+	pause := m.pause
+	if pause == nil {
+		t := newTimer()
+		defer func() { _ = t.close() }()
+		pause = t.wait
+	}
 	for {
 		m.books.bound(m.Limit())
 		now, err := m.look()
@@ -35,7 +41,7 @@ func (m *Meter) run() {
 			return
 		}
 		wait, on := m.next(now, err != nil)
-		if !on || !m.rest(wait) {
+		if !on || !m.rest(wait, pause) {
 			return
 		}
 	}
@@ -127,7 +133,10 @@ func (m *Meter) terminate(c Context) error {
 	}
 	outcome, err := m.proc.Terminate(c, over, m.late())
 	if outcome == Terminated {
-		if a.ended++; a.ended > maxEnds {
+		if a.ended++; a.ended == 1 {
+			m.lost.Add(int64(a.sure + a.doubtful))
+		}
+		if a.ended > maxEnds {
 			return errUndead
 		}
 		return nil
@@ -171,12 +180,13 @@ func (m *Meter) next(now look, blind bool) (time.Duration, bool) {
 	return wait, true
 }
 
-// rest waits, and less than that when an invocation begins meanwhile. It returns false when the Meter is closed.
-func (m *Meter) rest(d time.Duration) bool {
+// rest waits, by pause where it is short, and less than that when an invocation begins meanwhile. It returns false when the
+// Meter is closed.
+func (m *Meter) rest(d time.Duration, pause func(time.Duration)) bool {
 	// Looks that kept time would see one of two contexts in step with them, and never the other.
 	d = d*3/4 + time.Duration(m.dice.Int64N(int64(d/2)))
 	if d < 2*time.Millisecond {
-		m.pause(d)
+		pause(d)
 		select {
 		case <-m.done:
 			return false

@@ -132,6 +132,7 @@ func (s *stop) cont(signal unix.Signal) error {
 
 // wait waits for the next stop. A blocking wait could not be given up.
 func (s *stop) wait(late func() bool) (event, error) {
+	nap := 20 * time.Microsecond
 	for n := 0; ; n++ {
 		status, err := stopStatus(s.t.pid)
 		if err != nil {
@@ -141,8 +142,7 @@ func (s *stop) wait(late func() bool) (event, error) {
 			s.running = false
 			return s.classify(status)
 		}
-		if n < 100 { // as a rule it is a matter of microseconds, and another processor does it
-			_, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
+		if n < 10 { // often it is a matter of microseconds, when another processor does it
 			continue
 		}
 		if s.t.ended() {
@@ -151,7 +151,8 @@ func (s *stop) wait(late func() bool) (event, error) {
 		if late() {
 			return event{}, errLate
 		}
-		pause(min(time.Duration(n)*200*time.Nanosecond, time.Millisecond))
+		pause(nap)
+		nap = min(2*nap, time.Millisecond)
 	}
 }
 

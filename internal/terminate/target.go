@@ -228,14 +228,17 @@ func (t *Target) Alive(c Context, place uintptr) (bool, error) {
 // Asleep tells whether the process's main thread waits for something to do.
 func (t *Target) Asleep() (bool, error) {
 	var b [64]byte
-	n, err := unix.Pread(t.stat, b[:], 0)
-	if err == unix.ESRCH {
+	n, _, err := unix.RawSyscall6(unix.SYS_PREAD64, uintptr(t.stat), uintptr(unsafe.Pointer(&b)), uintptr(len(b)), 0, 0, 0)
+	switch {
+	case err == unix.ESRCH:
 		return false, ErrGone
+	case err != 0:
+		return false, fmt.Errorf("read state: %w", err)
 	}
 	// The state follows the name, which is in parentheses and may hold some (proc_pid_stat(5)).
-	i := bytes.LastIndexByte(b[:max(n, 0)], ')')
-	if err != nil || i < 0 || i+2 >= n {
-		return false, fmt.Errorf("read state: %w", err)
+	i := bytes.LastIndexByte(b[:n], ')')
+	if i < 0 || i+2 >= int(n) {
+		return false, fmt.Errorf("read state: %q", b[:n])
 	}
 	return b[i+2] == 'S', nil
 }
@@ -284,15 +287,21 @@ func (w *words) want(addrs ...uintptr) {
 	}
 }
 
+// read reads the words, as process_vm_readv(2) does. The runtime is not told of the call, which would have it watch over it:
+// what is read is in memory, as the process is using it.
 func (w *words) read(pid int) error {
-	local := [1]unix.Iovec{{Base: (*byte)(unsafe.Pointer(&w.value))}}
-	local[0].SetLen(8 * w.asked)
-	n, err := unix.ProcessVMReadv(pid, local[:], w.remote[:w.asked], 0)
-	w.n = max(n, 0) / 8
-	if err == nil && w.n < w.asked {
-		err = unix.EFAULT
+	local := unix.Iovec{Base: (*byte)(unsafe.Pointer(&w.value))}
+	local.SetLen(8 * w.asked)
+	n, _, errno := unix.RawSyscall6(unix.SYS_PROCESS_VM_READV, uintptr(pid), uintptr(unsafe.Pointer(&local)), 1,
+		uintptr(unsafe.Pointer(&w.remote)), uintptr(w.asked), 0)
+	switch w.n = int(n) / 8; {
+	case errno != 0:
+		w.n = 0
+		return memoryError(errno)
+	case w.n < w.asked:
+		return memoryError(unix.EFAULT)
 	}
-	return memoryError(err)
+	return nil
 }
 
 func memoryError(err error) error {
