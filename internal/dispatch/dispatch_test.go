@@ -17,6 +17,7 @@ import (
 	"atoll.dev/atoll/internal/dispatch"
 	"atoll.dev/atoll/internal/fault"
 	"atoll.dev/atoll/internal/hop"
+	"atoll.dev/atoll/internal/invocation"
 )
 
 func TestDo(t *testing.T) {
@@ -263,6 +264,29 @@ func TestBusyScriptGetsMoreProcesses(t *testing.T) {
 	clients.Wait()
 	if len(ids) != 2 {
 		t.Errorf("%d processes answered, want 2: %v", len(ids), ids)
+	}
+}
+
+// A script whose invocations are ended at their limit would only lose more with another process.
+func TestScriptAtItsLimitGetsNoMoreProcesses(t *testing.T) {
+	r := newRig(t, dispatch.Options{MaxPerCores: 2, MinIdle: -1})
+	r.put(user("alice"), `export default { fetch() { for (;;); } }`)
+	var clients sync.WaitGroup
+	stop := time.Now().Add(5 * time.Second)
+	for range 4 {
+		clients.Go(func() {
+			for time.Now().Before(stop) {
+				_, err := r.Do(t.Context(), dispatch.Call{Script: user("alice"), Request: &hop.Request{Method: "GET", Target: "/", Host: "a"},
+					Proto: "http", Limits: invocation.Limits{CPU: 20 * time.Millisecond}})
+				if !errors.Is(err, dispatch.ErrCPU) {
+					t.Errorf("a loop: %v", err)
+				}
+			}
+		})
+	}
+	clients.Wait()
+	if n := r.Processes(); n != 1 {
+		t.Errorf("%d processes, want 1", n)
 	}
 }
 

@@ -101,6 +101,7 @@ func (d *Dispatcher) scale(before map[*isolate.Process]usage, now time.Time, roo
 					allBusy = false
 					continue
 				}
+				wanted -= p.Meter.Lost() // with another process a script at its limit would only lose more
 				after[p] = usage{wanted, now}
 				was, ok := before[p]
 				allBusy = allBusy && ok && float64(wanted-was.wanted) > busy*float64(now.Sub(was.when))
