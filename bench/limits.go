@@ -2,8 +2,10 @@ package main
 
 import (
 	"fmt"
+	"os/exec"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -16,6 +18,7 @@ const (
 	withLimits    = "atoll chain"
 	withoutLimits = "atoll chain --without-limits"
 	alone         = "alone"
+	besideLoop    = "beside a busy loop that is no Worker"
 	besideHog     = "beside a hog at its limit"
 )
 
@@ -24,7 +27,8 @@ const (
 	waiters      = 100
 	limitPairs   = 20 // at the least
 	hogName      = "hog"
-	neighborRate = 200 // requests/s, well below what the machine can do
+	neighborRate = 200             // requests/s, well below what the machine can do
+	neighborTime = 5 * time.Second // at the least: a thousand requests, of which p99 is the tenth worst
 )
 
 // limitedDispatch gives every call 10 ms, and tells what it is thrown.
@@ -213,21 +217,33 @@ func clock(pid int) time.Duration {
 	return time.Duration(ts.Nano())
 }
 
-// neighbor measures one tenant's latency while another, always at its limit, uses whatever a script can.
+// neighbor measures one tenant's latency while another, always at its limit, uses whatever a script can. What a loop does to
+// it that is a program of the machine's own tells what part of that is the machine's.
 func (n *node) neighbor() error {
-	t := newTable(fmt.Sprintf("A tenant's latency at %d requests/s, 8 connections (%d turns of %s)", neighborRate, n.b.opts.pairs, n.b.opts.duration),
-		[]column{{Name: "p50 ms", Digits: 2}, {Name: "p99 ms", Digits: 2}, {Name: "errors", Sum: true}}, alone, besideHog)
+	d := max(n.b.opts.duration, neighborTime)
+	if n.b.opts.quick {
+		d = n.b.opts.duration
+	}
+	t := newTable(fmt.Sprintf("A tenant's latency at %d requests/s, 8 connections (%d turns of %s)", neighborRate, n.b.opts.pairs, d),
+		[]column{{Name: "p50 ms", Digits: 2}, {Name: "p99 ms", Digits: 2}, {Name: "errors", Sum: true}}, alone, besideLoop, besideHog)
 	t.ID = "neighbor"
 	if err := n.ask(helloName, helloText); err != nil {
 		return err
 	}
-	l := helloLoad(n.server(), 8, n.b.opts.duration)
+	l := helloLoad(n.server(), 8, d)
 	l.Rate = neighborRate
 	noise := n.b.listen()
 	for range n.b.opts.pairs {
-		for _, subject := range []string{alone, besideHog} {
+		for _, subject := range []string{alone, besideLoop, besideHog} {
 			end := func() error { return nil }
-			if subject == besideHog {
+			switch subject {
+			case besideLoop:
+				loop, err := n.b.loop()
+				if err != nil {
+					return err
+				}
+				end = func() error { loop.kill(); return nil }
+			case besideHog:
 				end = n.hog(2)
 			}
 			res, err := n.b.offer(l)
@@ -241,9 +257,16 @@ func (n *node) neighbor() error {
 		}
 	}
 	t.note("%s", noise.heard())
-	t.finish([2]string{besideHog, alone})
+	t.finish([2]string{besideLoop, alone}, [2]string{besideHog, alone}, [2]string{besideHog, besideLoop})
 	n.b.publish(t)
 	return nil
+}
+
+// loop is a program that uses a processor, in a session of its own as an isolate's process is.
+func (b *bench) loop() (*process, error) {
+	cmd := exec.Command("sh", "-c", "while :; do :; done")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	return b.start("loop", cmd)
 }
 
 // hog keeps so many requests spinning in one tenant's Worker until end is called.
