@@ -237,6 +237,33 @@ func TestEvent(t *testing.T) {
 	}
 }
 
+// A platform Worker's garbage is collected a little at a time, as all tenants wait meanwhile. What does it is nobody's to call.
+func TestGarbageOfPlatformWorkers(t *testing.T) {
+	r := newRig(t, dispatch.Options{MaxPerCores: 1})
+	const script = `let old, ref;
+export default { fetch(request) {
+	switch (new URL(request.url).pathname) {
+	case "/gc": return new Response(typeof gc);
+	case "/keep": // until it is with the old, for which there is no other occasion
+		ref = new WeakRef(old = {});
+		for (let i = 0; i < 1000; i++) new Array(1e4).fill(i);
+		break;
+	case "/drop": old = undefined;
+	}
+	return new Response(ref.deref() ? "there" : "collected");
+} }`
+	for _, ref := range []atoll.ScriptRef{platform("dispatcher"), user("alice")} {
+		r.put(ref, script, func(v *atoll.Version) { v.CompatibilityDate = "2025-06-01" }) // from which on there is WeakRef
+		r.want(ref, "/gc", "undefined")
+		r.want(ref, "/keep", "there")
+		r.want(ref, "/drop", "there")
+	}
+	for range 1000 {
+		r.get(platform("dispatcher"), "/")
+	}
+	r.want(platform("dispatcher"), "/", "collected")
+}
+
 // id answers with what tells one process of a script from another.
 const id = `globalThis.id ??= crypto.randomUUID(); `
 

@@ -7,7 +7,7 @@ import {
   apply, run, Request, Response, Headers, headersGet, headersSet, headersDelete, requestHeaders, responseHeaders,
   responseStatus, responseStatusText, responseBody, stringify, pack, unpack, describe, hasInstance, getPrototypeOf, keys, defineProperty,
   pause, logError, answer, setLanes,
-  arrayBuffer, weakMap,
+  arrayBuffer, weakMap, collect,
 } from "@PRELUDE@";
 import { readBatch, outcome, waitsForAll } from "@QUEUE@";
 import { entrypoint as rpcEntrypoint } from "@RPC@";
@@ -183,12 +183,16 @@ function extended(env, params) {
   return own;
 }
 
+const collectEvery = 1000; // requests
+let served = 0;
+
 function serve(request, env, ctx) {
   const headers = requestHeaders(request);
   const control = headersGet(headers, "atoll-control");
   if (control === "exports") return answer(describeExports(), 200);
   if (control === "drain") return drain();
   watchWaits(ctx);
+  if (++served % collectEvery === 0) collect();
   const lanes = headersGet(headers, "atoll-lanes");
   if (lanes !== null) {
     setLanes(lanes);
