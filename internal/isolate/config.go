@@ -32,7 +32,7 @@ type Spec struct {
 
 // V8Flags are those of every process whose isolate may use so many MiB. Single-threaded, so that CPU time cannot pass
 // faster than wall time. With a heap that is bounded as a whole, and small generations to begin with: V8 collects a
-// generation when it is full, and until then a busy hello-world Worker grows to 200 MiB, with these flags to 60.
+// generation when it is full, and until then a busy hello-world Worker grows to 200 MiB, with these flags to 76 at the most.
 func V8Flags(memory int) []string {
 	return []string{"--single-threaded", fmt.Sprintf("--max-heap-size=%d", memory), "--initial-old-space-size=1", "--max-semi-space-size=2"}
 }

@@ -34,7 +34,7 @@ const (
 // most is the anonymous memory, in MiB, of a process whose isolate may use so many MiB. V8 keeps the JavaScript heap
 // within memory exactly. Outside it are ArrayBuffers, WebAssembly memories and the engine's halves of JavaScript objects,
 // which stay until V8 collects the garbage they belong to: with V8's own generation sizes a small Worker came to rest at 170
-// to 230 MiB, with V8Flags at 60 to 76. So they may be as much again.
+// to 230 MiB, with V8Flags at 76 at the most. So they may be as much again.
 func most(memory int) int { return 2*memory + engineMemory }
 
 // dataLimit is the RLIMIT_DATA, in bytes, of a process whose isolate may use so many MiB: what V8 reserves, and so much
