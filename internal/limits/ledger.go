@@ -404,13 +404,13 @@ func (l *ledger) wait(live int, newest time.Time) time.Duration {
 			return clamp(left, minPeriod/2, l.period)
 		}
 	}
-	if now.Entered || l.suspects() {
+	if now.Entered || l.owes(10*l.period) {
 		return l.period
 	}
 	rest := clamp(l.limit, minRest, maxRest)
 	idle := now.at.Sub(l.active)
 	switch {
-	case now.asleep && (live == 0 || l.lone && now.cpu-l.base < l.limit/8) && !l.owes():
+	case now.asleep && (live == 0 || l.lone && now.cpu-l.base < l.limit/8) && !l.owes(math.MaxInt64):
 		rest = clamp(idle/4, l.limit/8, rest)
 	case now.asleep:
 		rest = clamp(idle/16, l.period, rest)
@@ -428,21 +428,11 @@ func (l *ledger) wait(live int, newest time.Time) time.Duration {
 	return rest
 }
 
-// owes tells whether a context that has used a part of its limit may run again.
-func (l *ledger) owes() bool {
-	for _, c := range l.recent {
-		if a := l.accounts[c]; a != nil && a.sure+a.doubtful >= l.limit/8 {
-			return true
-		}
-	}
-	return false
-}
-
-// suspects tells whether a context that has used a part of its limit was seen a moment ago.
-func (l *ledger) suspects() bool {
+// owes tells whether a context that has used a part of its limit, and was seen so short a time ago, may run again.
+func (l *ledger) owes(ago time.Duration) bool {
 	for _, c := range l.recent {
 		a := l.accounts[c]
-		if a != nil && a.sure+a.doubtful >= l.limit/8 && l.last.at.Sub(a.seen) < 10*l.period {
+		if a != nil && a.sure+a.doubtful >= l.limit/8 && l.last.at.Sub(a.seen) < ago {
 			return true
 		}
 	}

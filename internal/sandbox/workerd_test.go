@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"atoll.dev/atoll/internal/workerd/workerdtest"
 )
 
 // workerd is the binary under test, from $WORKERD or the npm package.
@@ -73,16 +75,8 @@ func serveCommand(t *testing.T, s *Sandbox, config string, cmd Command) served {
 	outSock := Bind{Host: filepath.Join(dir, "out.sock"), Guest: "/run/out.sock"}
 	answer(t, outSock.Host, "from the node")
 	message := compile(t, config, s.Guest(outSock))
-	in, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, "in.sock"), Net: "unix"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer in.Close()
-	in.SetUnlinkOnClose(false)
-	inFile, err := in.File()
-	if err != nil {
-		t.Fatal(err)
-	}
+	inSock := filepath.Join(dir, "in.sock")
+	inFile := workerdtest.Listen(t, inSock)
 	defer inFile.Close()
 	stdin, feed, err := os.Pipe()
 	if err != nil {
@@ -110,7 +104,7 @@ func serveCommand(t *testing.T, s *Sandbox, config string, cmd Command) served {
 	}
 	feed.Close()
 	tr := &http.Transport{MaxIdleConnsPerHost: 100, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", in.Addr().String())
+		return new(net.Dialer).DialContext(ctx, "unix", inSock)
 	}}
 	t.Cleanup(tr.CloseIdleConnections)
 	return served{p, &http.Client{Transport: tr, Timeout: 20 * time.Second}, stderr}
