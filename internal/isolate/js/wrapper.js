@@ -7,7 +7,7 @@ import {
   apply, run, Request, Response, Headers, headersGet, headersSet, headersDelete, requestHeaders, responseHeaders,
   responseStatus, responseStatusText, responseBody, stringify, pack, unpack, describe, hasInstance, getPrototypeOf, keys, defineProperty,
   pause, logError, answer, setLanes,
-  arrayBuffer, weakMap, collect,
+  arrayBuffer, weakMap, collect, collectAtFirst,
 } from "@PRELUDE@";
 import { readBatch, outcome, waitsForAll } from "@QUEUE@";
 import { entrypoint as rpcEntrypoint } from "@RPC@";
@@ -62,16 +62,15 @@ function handler(target, name) {
 
 // The node stops a process once its waitUntil work has ended, so that work is counted.
 let waits = 0;
-let watched = false;
+let waitUntil; // the engine's
 
 // What the invocations of a queue() wait for, by their ctx: such an event is not over before.
 const awaited = weakMap();
 
 function watchWaits(ctx) {
-  if (watched) return;
-  watched = true;
+  if (waitUntil !== undefined) return;
   const type = getPrototypeOf(ctx);
-  const { waitUntil } = type;
+  waitUntil = type.waitUntil;
   type.waitUntil = function (promise) {
     count(promise);
     const mine = awaited.get(this);
@@ -183,8 +182,14 @@ function extended(env, params) {
   return own;
 }
 
-const collectEvery = 1000; // requests
-let served = 0;
+let served = 0; // since garbage was collected
+let collectAt = collectAtFirst;
+
+// collectLater collects garbage when the request has most likely been answered: none should wait for it.
+async function collectLater() {
+  await pause(5);
+  collectAt = collect();
+}
 
 function serve(request, env, ctx) {
   const headers = requestHeaders(request);
@@ -192,7 +197,10 @@ function serve(request, env, ctx) {
   if (control === "exports") return answer(describeExports(), 200);
   if (control === "drain") return drain();
   watchWaits(ctx);
-  if (++served % collectEvery === 0) collect();
+  if (++served >= collectAt) {
+    served = 0;
+    apply(waitUntil, ctx, [collectLater()]);
+  }
   const lanes = headersGet(headers, "atoll-lanes");
   if (lanes !== null) {
     setLanes(lanes);
