@@ -16,6 +16,7 @@ import (
 	"atoll.dev/atoll/internal/hop"
 	"atoll.dev/atoll/internal/invocation"
 	"atoll.dev/atoll/internal/isolate"
+	"atoll.dev/atoll/internal/limits"
 )
 
 // Call is one request to a script.
@@ -129,6 +130,11 @@ func (d *Dispatcher) try(ctx context.Context, c Call) (*Reply, error) {
 			p.Release()
 		}
 	}
+	if err == nil && c.Script.Namespace != "" { // all tenants wait for a platform Worker
+		if err = cool(ctx, p); err != nil {
+			p.Release()
+		}
+	}
 	if err != nil {
 		leave()
 		return nil, err
@@ -171,6 +177,24 @@ func (d *Dispatcher) try(ctx context.Context, c Call) (*Reply, error) {
 		err = d.ending(p, began)
 	}
 	return nil, fmt.Errorf("call %s: %w", c.Script, err)
+}
+
+// cool waits until the process, of whose invocations some have been ended for what they used, may begin another one. Others
+// that end meanwhile prolong that, but for no longer than it can be for one.
+func cool(ctx context.Context, p *isolate.Process) error {
+	end := time.Now().Add(limits.MaxCooldown)
+	for d := p.Meter.Cooldown(); d > 0 && time.Now().Before(end); d = p.Meter.Cooldown() {
+		timer := time.NewTimer(d)
+		select {
+		case <-timer.C:
+		case <-p.Done(): // the call finds out
+			return nil
+		case <-ctx.Done():
+			timer.Stop()
+			return context.Cause(ctx)
+		}
+	}
+	return nil
 }
 
 // onWire adds what the process is to know of the call.

@@ -41,6 +41,62 @@ func TestMemory(t *testing.T) {
 	}
 }
 
+// A script whose invocations are ended has half of the time: whoever asks it again waits. A platform Worker has all of it.
+func TestCooldown(t *testing.T) {
+	r := newRig(t, dispatch.Options{MaxPerCores: 1})
+	const script = `export default { fetch(request) { if (new URL(request.url).pathname === "/spin") for (;;); return new Response("up"); } }`
+	ask := func(ctx context.Context, ref atoll.ScriptRef, path string, cpu time.Duration) error {
+		reply, err := r.Do(ctx, dispatch.Call{Script: ref, Request: &hop.Request{Method: "GET", Target: path, Host: "a"}, Proto: "http",
+			Limits: invocation.Limits{CPU: cpu}})
+		if err == nil {
+			reply.Close()
+		}
+		return err
+	}
+	spin := func(ref atoll.ScriptRef, cpu time.Duration) {
+		if err := ask(t.Context(), ref, "/spin", cpu); !errors.Is(err, dispatch.ErrCPU) {
+			t.Errorf("a loop in %s: %v", ref, err)
+		}
+	}
+	within := func(d time.Duration, ref atoll.ScriptRef) error {
+		ctx, cancel := context.WithTimeout(t.Context(), d)
+		defer cancel()
+		return ask(ctx, ref, "/", time.Second)
+	}
+	for _, ref := range []atoll.ScriptRef{user("alice"), platform("dispatcher")} {
+		r.put(ref, script)
+		spin(ref, time.Second)
+	}
+	if err := within(500*time.Millisecond, platform("dispatcher")); err != nil {
+		t.Errorf("a platform Worker, after a loop of a second: %v", err)
+	}
+	spin(user("alice"), time.Second)
+	if err := within(300*time.Millisecond, user("alice")); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a user Worker, just after a loop of a second: %v", err)
+	}
+	if err := ask(t.Context(), user("alice"), "/", time.Second); err != nil {
+		t.Errorf("a user Worker, after its cooldown: %v", err)
+	}
+	const cpu, rounds = 50 * time.Millisecond, 4
+	r.put(user("bob"), script)
+	for _, clients := range []int{1, 3} {
+		began := time.Now()
+		var all sync.WaitGroup
+		for range clients {
+			all.Go(func() {
+				for range rounds {
+					spin(user("bob"), cpu)
+				}
+			})
+		}
+		all.Wait()
+		// After the last round nobody waits.
+		if took, least := time.Since(began), time.Duration(clients)*cpu*(2*rounds-2); took < least {
+			t.Errorf("%d clients' loops of %s took %s, less than %s", clients*rounds, cpu, took, least)
+		}
+	}
+}
+
 // A user Worker that uses much of a processor yields to all others until it uses little; a platform Worker never does.
 func TestMuchYields(t *testing.T) {
 	if b, err := os.ReadFile("/proc/sys/kernel/sched_autogroup_enabled"); err != nil || b[0] != '1' {

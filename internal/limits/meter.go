@@ -128,11 +128,15 @@ const (
 	maxEnds = 10
 )
 
+// MaxCooldown is the longest Cooldown.
+const MaxCooldown = time.Second
+
 // Meter holds the invocations of one process to their CPU limit. A nil Meter holds nobody to anything.
 type Meter struct {
 	proc  Process
 	bound atomic.Int64        // the limit, in nanoseconds
 	lost  atomic.Int64        // what invocations that were ended had used, in nanoseconds
+	cool  atomic.Int64        // until when none should begin, in nanoseconds since 1970; written by the goroutine
 	pause func(time.Duration) // set by tests: what waits for the next look instead of a timer
 	dice  *rand.Rand          // of the goroutine
 	done  chan struct{}       // closed by Close
@@ -184,6 +188,28 @@ func (m *Meter) Lost() time.Duration {
 		return 0
 	}
 	return time.Duration(m.lost.Load())
+}
+
+// Cooldown is how long an invocation that wants to begin should wait, a second at the most. Of the time in which its
+// invocations are ended one after the other, a process has half: so a Worker that uses up its limit again and again has half of
+// a processor, and half as many invocations to be looked after and ended. What is on its way goes on meanwhile.
+func (m *Meter) Cooldown() time.Duration {
+	if m == nil {
+		return 0
+	}
+	until := m.cool.Load()
+	if until == 0 {
+		return 0
+	}
+	return max(0, time.Duration(until-time.Now().UnixNano()))
+}
+
+// lose notes what an invocation that has just been ended had used.
+func (m *Meter) lose(used time.Duration) {
+	m.lost.Add(int64(used))
+	now := time.Now().UnixNano()
+	began := max(m.cool.Load(), now-int64(used))
+	m.cool.Store(min(began+2*int64(used), now+int64(MaxCooldown)))
 }
 
 // Lower makes the limit a lower one, from now on and for those in progress, too. It never makes it higher.

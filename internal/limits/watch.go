@@ -134,7 +134,7 @@ func (m *Meter) terminate(c Context) error {
 	outcome, err := m.proc.Terminate(c, over, m.late())
 	if outcome == Terminated {
 		if a.ended++; a.ended == 1 {
-			m.lost.Add(int64(a.sure + a.doubtful))
+			m.lose(a.sure + a.doubtful)
 		}
 		if a.ended > maxEnds {
 			return errUndead
