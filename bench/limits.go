@@ -25,7 +25,8 @@ const (
 const (
 	spins        = 200
 	waiters      = 100
-	limitPairs   = 20 // at the least
+	limitPairs   = 100                    // at the least
+	limitTurn    = 300 * time.Millisecond // short: what the machine has to spare is much the same in both turns of a pair then
 	hogName      = "hog"
 	neighborRate = 200             // requests/s, well below what the machine can do
 	neighborTime = 5 * time.Second // at the least: a thousand requests, of which p99 is the tenth worst
@@ -320,13 +321,13 @@ func (b *bench) overhead() error {
 	if b.opts.quick {
 		pairs = b.opts.pairs
 	}
-	t := newTable(fmt.Sprintf("Overhead of limits on the chain, closed loop, 8 connections (%d turns of %s)", pairs, time.Second),
+	t := newTable(fmt.Sprintf("Overhead of limits on the chain, closed loop, 8 connections (%d turns of %s)", pairs, limitTurn),
 		loadColumns, withoutLimits, withLimits)
 	t.ID = "overhead"
 	noise := b.listen()
 	for i := range pairs {
 		for j := range subjects { // who comes first changes, lest it matter
-			if err := b.sample(t, subjects[(i+j)%2], helloLoad(subjects[(i+j)%2].server, 8, time.Second)); err != nil {
+			if err := b.sample(t, subjects[(i+j)%2], helloLoad(subjects[(i+j)%2].server, 8, limitTurn)); err != nil {
 				return err
 			}
 		}
