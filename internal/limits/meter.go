@@ -136,7 +136,8 @@ type Meter struct {
 	proc  Process
 	bound atomic.Int64        // the limit, in nanoseconds
 	lost  atomic.Int64        // what invocations that were ended had used, in nanoseconds
-	cool  atomic.Int64        // until when none should begin, in nanoseconds since 1970; written by the goroutine
+	cool  atomic.Int64        // until when none should begin, in nanoseconds since made; written by the goroutine
+	made  time.Time           // when the Meter was
 	pause func(time.Duration) // set by tests: what waits for the next look instead of a timer
 	dice  *rand.Rand          // of the goroutine
 	done  chan struct{}       // closed by Close
@@ -168,7 +169,7 @@ func New(p Process, limit time.Duration) *Meter {
 		yes, err := p.Alive(c, place)
 		return yes || err != nil
 	}
-	m := &Meter{proc: p, dice: rand.New(rand.NewPCG(rand.Uint64(), 0)),
+	m := &Meter{proc: p, made: time.Now(), dice: rand.New(rand.NewPCG(rand.Uint64(), 0)),
 		done: make(chan struct{}), wake: make(chan struct{}, 1), books: newLedger(limit, alive, p.Event)}
 	m.bound.Store(int64(limit))
 	return m
@@ -201,15 +202,15 @@ func (m *Meter) Cooldown() time.Duration {
 	if until == 0 {
 		return 0
 	}
-	return max(0, time.Duration(until-time.Now().UnixNano()))
+	return max(0, time.Duration(until)-time.Since(m.made))
 }
 
 // lose notes what an invocation that has just been ended had used.
 func (m *Meter) lose(used time.Duration) {
 	m.lost.Add(int64(used))
-	now := time.Now().UnixNano()
-	began := max(m.cool.Load(), now-int64(used))
-	m.cool.Store(min(began+2*int64(used), now+int64(MaxCooldown)))
+	now := time.Since(m.made)
+	began := max(time.Duration(m.cool.Load()), now-used)
+	m.cool.Store(int64(min(began+2*used, now+MaxCooldown)))
 }
 
 // Lower makes the limit a lower one, from now on and for those in progress, too. It never makes it higher.
