@@ -1,11 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -37,7 +40,18 @@ func (n *rawNode) killed(t *testing.T, workerd, dir string, after int, writers .
 	killer.Stop()
 	n.cmd.Process.Kill()
 	n.cmd.Wait()
-	return startRaw(t, workerd, dir)
+	run, err := os.ReadFile(filepath.Join(dir, "lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(string(run)); err != nil {
+		t.Errorf("the run directory of a node that was killed: %v", err)
+	}
+	n = startRaw(t, workerd, dir)
+	if _, err := os.Stat(string(run)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("after a new start the run directory of the node before, %q: %v", run, err)
+	}
+	return n
 }
 
 // way is one way to write a key of its own.

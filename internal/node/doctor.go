@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"os"
-	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -72,13 +70,10 @@ func traceable(bin workerd.Binary) error {
 	defer box.Close()
 	run, err := makeRunDir()
 	if err != nil {
-		return fmt.Errorf("make run directory: %w", err)
+		return err
 	}
-	defer os.RemoveAll(run)
-	if err := os.Chmod(run, 0o711); err != nil {
-		return fmt.Errorf("make run directory: %w", err)
-	}
-	factory, err := isolate.New(slog.New(slog.DiscardHandler), bin, box, http.NotFoundHandler(), isolate.Options{Dir: filepath.Join(run, "isolates")})
+	defer run.Close()
+	factory, err := isolate.New(slog.New(slog.DiscardHandler), bin, box, http.NotFoundHandler(), isolate.Options{Dir: run.isolates()})
 	if err != nil {
 		return err
 	}

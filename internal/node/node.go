@@ -86,6 +86,7 @@ type node struct {
 	account atoll.AccountID
 
 	closers []io.Closer // closed in reverse order
+	lock    dirLock
 	store   *store.DB
 	blobs   *durable.Blobs
 	kv      *kv.Store
@@ -147,11 +148,11 @@ func (n *node) openState(ctx context.Context) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make data directory: %w", err)
 	}
-	lock, err := lockDir(dir)
-	if err != nil {
+	var err error
+	if n.lock, err = lockDir(dir); err != nil {
 		return err
 	}
-	n.closers = append(n.closers, lock)
+	n.closers = append(n.closers, n.lock)
 	key, err := store.LoadKey(dir, n.cfg.SecretKey)
 	if err != nil {
 		return fmt.Errorf("load secret key: %w", err)
@@ -251,20 +252,17 @@ func (n *node) openRuntime() error {
 		return fmt.Errorf("prepare sandbox: %w", err)
 	}
 	n.closers = append(n.closers, box)
-	run, err := makeRunDir()
+	run, err := n.lock.makeRunDir()
 	if err != nil {
-		return fmt.Errorf("make run directory: %w", err)
+		return err
 	}
-	n.closers = append(n.closers, remover(run))
-	if err := os.Chmod(run, 0o711); err != nil {
-		return fmt.Errorf("make run directory: %w", err)
-	}
+	n.closers = append(n.closers, run)
 	if n.gate, err = n.openEgress(); err != nil {
 		return err
 	}
 	n.closers = append(n.closers, n.gate)
 	border := binding.New(n.lg)
-	n.factory, err = isolate.New(n.lg, bin, box, border, isolate.Options{Dir: filepath.Join(run, "isolates"), Spares: 2,
+	n.factory, err = isolate.New(n.lg, bin, box, border, isolate.Options{Dir: run.isolates(), Spares: 2,
 		Memory: int(n.cfg.Limits.MemoryMB), LogBytes: n.cfg.Limits.LogBytes, Objects: n.objects, WithoutLimits: n.cfg.WithoutLimits})
 	if err != nil {
 		return err
@@ -324,17 +322,6 @@ func (n *node) checkSandbox() error {
 		return fmt.Errorf("%w; `atoll doctor` tells how to get it, --insecure-sandbox does without", err)
 	}
 	return nil
-}
-
-// makeRunDir makes the directory of the processes' sockets. The path of a socket may have 107 bytes (unix(7)), of which
-// "/atoll-run-1234567890/isolates/<32 digits>/out/sock" takes 72: the data directory is no place for it, and a long
-// $TMPDIR gives way to /tmp.
-func makeRunDir() (string, error) {
-	parent := os.TempDir()
-	if len(parent) > 107-72 {
-		parent = "/tmp"
-	}
-	return os.MkdirTemp(parent, "atoll-run-")
 }
 
 // openAPI builds the control plane.
@@ -462,7 +449,3 @@ func (n *node) faces() http.Handler {
 		}
 	})
 }
-
-type remover string
-
-func (r remover) Close() error { return os.RemoveAll(string(r)) }

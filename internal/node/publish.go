@@ -4,11 +4,8 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"atoll.dev/atoll/internal/atoll"
 	"atoll.dev/atoll/internal/cron"
@@ -140,17 +137,4 @@ func (r runner) Suspend(ctx context.Context, ref atoll.ScriptRef, classes []stri
 func (r runner) Validate(ctx context.Context, v *atoll.Version, ref atoll.ScriptRef, load func(string) ([]byte, error)) (deploy.Started, error) {
 	s, err := r.Dispatcher.Validate(ctx, v, ref, load)
 	return deploy.Started(s), err
-}
-
-// lockDir keeps a second node out of the data directory.
-func lockDir(dir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("open lock: %w", err)
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("lock %s: another node uses it: %w", dir, err)
-	}
-	return f, nil
 }
