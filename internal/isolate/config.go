@@ -38,10 +38,7 @@ func V8Flags(memory int) []string {
 }
 
 func (s Spec) v8Flags() []string {
-	flags := V8Flags(s.Memory)
-	if s.Ref.Namespace == "" {
-		flags = append(flags, "--expose-gc") // to the prelude, see js/prelude.js
-	}
+	flags := append(V8Flags(s.Memory), "--expose-gc") // to the prelude alone, see js/prelude.js
 	if s.Jitless {
 		flags = append(flags, "--jitless")
 	}
