@@ -36,12 +36,8 @@ func (l dirLock) makeRunDir() (runDir, error) {
 	if err != nil {
 		return "", err
 	}
-	if err = l.Truncate(0); err == nil {
-		_, err = l.WriteAt([]byte(run), 0)
-	}
-	if err != nil {
-		run.Close()
-		return "", fmt.Errorf("note run directory: %w", err)
+	if _, err := l.WriteAt([]byte(run), 0); err == nil { // on a full disk it stays behind where the node is killed
+		_ = l.Truncate(int64(len(run)))
 	}
 	return run, nil
 }
