@@ -125,13 +125,8 @@ func (d *Dispatcher) try(ctx context.Context, c Call) (*Reply, error) {
 	}
 	defer turn.leave() // it has answered, if it has not asked for anything before
 	p, limits, err := d.acquire(ctx, c.Script, c.Limits, c.Outbound.Key())
-	if err == nil && len(p.Spec.Classes) > 0 {
-		if err = d.stand(ctx, sc, p, limits, c.Outbound); err != nil {
-			p.Release()
-		}
-	}
-	if err == nil && c.Script.Namespace != "" { // all tenants wait for a platform Worker
-		if err = cool(ctx, p); err != nil {
+	if err == nil {
+		if err = d.ready(ctx, sc, p, limits, c.Outbound); err != nil {
 			p.Release()
 		}
 	}
@@ -179,18 +174,33 @@ func (d *Dispatcher) try(ctx context.Context, c Call) (*Reply, error) {
 	return nil, fmt.Errorf("call %s: %w", c.Script, err)
 }
 
+// ready waits until the process may begin a call.
+func (d *Dispatcher) ready(ctx context.Context, sc *script, p *isolate.Process, limits invocation.Limits, outbound *invocation.Outbound) error {
+	if len(p.Spec.Classes) > 0 {
+		if err := d.stand(ctx, sc, p, limits, outbound); err != nil {
+			return err
+		}
+	}
+	if sc.ref.Namespace == "" {
+		return nil // all tenants wait for a platform Worker
+	}
+	return cool(ctx, p)
+}
+
 // cool waits until the process, of whose invocations some have been ended for what they used, may begin another one. Others
 // that end meanwhile prolong that, but for no longer than it can be for one.
 func cool(ctx context.Context, p *isolate.Process) error {
-	end := time.Now().Add(limits.MaxCooldown)
-	for d := p.Meter.Cooldown(); d > 0 && time.Now().Before(end); d = p.Meter.Cooldown() {
-		timer := time.NewTimer(d)
+	for waited := time.Duration(0); waited < limits.MaxCooldown; {
+		d := p.Meter.Cooldown()
+		if d == 0 {
+			return nil
+		}
 		select {
-		case <-timer.C:
+		case <-time.After(d):
+			waited += d
 		case <-p.Done(): // the call finds out
 			return nil
 		case <-ctx.Done():
-			timer.Stop()
 			return context.Cause(ctx)
 		}
 	}

@@ -198,11 +198,7 @@ func (m *Meter) Cooldown() time.Duration {
 	if m == nil {
 		return 0
 	}
-	until := m.cool.Load()
-	if until == 0 {
-		return 0
-	}
-	return max(0, time.Duration(until)-time.Since(m.made))
+	return max(0, time.Duration(m.cool.Load())-time.Since(m.made))
 }
 
 // lose notes what an invocation that has just been ended had used.

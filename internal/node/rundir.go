@@ -28,7 +28,7 @@ func lockDir(data string) (dirLock, error) {
 // makeRunDir makes the holder's run directory.
 func (l dirLock) makeRunDir() (runDir, error) {
 	var b [107]byte
-	n, _ := l.ReadAt(b[:], 0) // no file yet is as good as an empty one
+	n, _ := l.ReadAt(b[:], 0) // it is empty where there was no node before
 	if old := runDir(b[:n]); strings.HasPrefix(filepath.Base(string(old)), runPrefix) {
 		_ = old.Close() // it is in nobody's way
 	}
